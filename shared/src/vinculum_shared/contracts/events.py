@@ -1,0 +1,90 @@
+"""What every event has, and who caused it."""
+
+from typing import ClassVar, Literal, Self
+from uuid import UUID
+
+from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, RecordId, StaffId, Value
+
+ActorKind = Literal["staff", "service", "contact", "platform", "system"]
+
+
+class Actor(Value):
+    """Who caused an event: the token's subject, or `system` for what follows from another event."""
+
+    kind: ActorKind
+    id: str
+
+
+class Event(Value):
+    """Something that happened. The class name is the type; what it changes is carried whole, before and after."""
+
+    VERSION: ClassVar[int] = 1
+    STREAM: ClassVar[str]
+    SUBJECT: ClassVar[str | None] = None  # whose personal data it carries
+
+    @classmethod
+    def of(cls, source: Value, **fields: object) -> Self:
+        """Take the fields that both have from `source`; those given win."""
+        shared = {name: value for name, value in source.__dict__.items() if name in cls.model_fields}
+        return cls.model_validate(shared | fields)
+
+    @property
+    def stream(self) -> str:
+        return self.STREAM.format_map(self.__dict__)
+
+    @property
+    def subject(self) -> str | None:
+        return self.SUBJECT and self.SUBJECT.format_map(self.__dict__)
+
+
+class StaffEvent(Event):
+    STREAM: ClassVar[str] = "staff/{staff_id}"
+    SUBJECT: ClassVar[str | None] = "staff/{staff_id}"
+
+    staff_id: StaffId
+
+
+class AccountEvent(Event):
+    STREAM: ClassVar[str] = "account/{account_id}"
+    SUBJECT: ClassVar[str | None] = "account/{account_id}"
+
+    account_id: AccountId
+
+
+class ContactEvent(Event):
+    STREAM: ClassVar[str] = "contact/{contact_id}"
+    SUBJECT: ClassVar[str | None] = "contact/{contact_id}"
+
+    contact_id: ContactId
+
+
+class LinkEvent(Event):
+    """Of one pair; an address is named by its id, never written out."""
+
+    STREAM: ClassVar[str] = "link/{account_id}/{contact_id}"
+    SUBJECT: ClassVar[str | None] = "contact/{contact_id}"
+
+    account_id: AccountId
+    contact_id: ContactId
+
+
+class RecordEvent(Event):
+    STREAM: ClassVar[str] = "record/{record_id}"
+
+    record_id: RecordId
+    account_id: AccountId | None = None
+    contact_id: ContactId | None = None
+
+    @property
+    def subject(self) -> str:
+        return f"account/{self.account_id}" if self.account_id else f"contact/{self.contact_id}"
+
+
+class Recipient(Value):
+    """One address of one contact."""
+
+    contact_id: ContactId
+    email_id: EmailId
+
+
+EventId = UUID

@@ -1,0 +1,92 @@
+"""The pair of an account and a contact: what it says, opens, and turns mail on for."""
+
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from vinculum_shared.contracts.events import LinkEvent
+from vinculum_shared.contracts.topics import Feature, Topic
+from vinculum_shared.contracts.values import Code, EmailId, InvitationId, Name, Personal, Text, Value
+
+AccessState = Literal["off", "invited", "active", "suspended"]
+AccessReason = Literal[
+    "invited",
+    "granted",
+    "accepted",
+    "revoked",
+    "unlinked",
+    "account_archived",
+    "account_restored",
+    "email_changed",
+    "email_removed",
+    "contact_deactivated",
+    "contact_reactivated",
+    "merged",
+    "expired",
+    "erased",
+]
+
+
+class LinkTerms(Value):
+    """What a link says. Commands, events and heads take it from here."""
+
+    role: Name | None = None
+    job_title: Personal[Name | None] = None
+    primary: bool = False
+
+
+class ContactLinked(LinkEvent, LinkTerms):
+    """The contact belongs to the account from now on. What it opens and gets mail about starts from the defaults."""
+
+    source: str = "api"
+    features: tuple[Feature, ...] = ()
+    topics: tuple[Topic, ...] = ()
+
+
+class ContactUnlinked(LinkEvent):
+    """Belongs to it no more. Access, permissions and preferences end with the link."""
+
+    comment: Personal[Text | None] = None
+
+
+class LinkChanged(LinkEvent):
+    """Another role, job title, or primary contact."""
+
+    before: LinkTerms
+    after: LinkTerms
+
+
+class PortalAccessChanged(LinkEvent):
+    """Who may enter the account's portal by which address, and why that changed."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+    email_id: EmailId
+    from_: AccessState = Field(alias="from")
+    to: AccessState
+    why: AccessReason
+    invitation_id: InvitationId | None = None
+
+
+class PermissionsChanged(LinkEvent):
+    """The portal shows these features of the account (PX-3)."""
+
+    before: tuple[Feature, ...]
+    after: tuple[Feature, ...]
+
+
+class NotificationPreferences(Value):
+    """Topics that are on: for the link, and where an address has its own choice, for that address (T4)."""
+
+    topics: tuple[Topic, ...] = ()
+    by_email: dict[EmailId, dict[Topic, bool]] = {}
+
+
+class NotificationPreferencesChanged(LinkEvent):
+    """Mail about these topics (PX-7)."""
+
+    before: NotificationPreferences
+    after: NotificationPreferences
+
+
+UnlinkReason = Code

@@ -1,0 +1,90 @@
+"""Firms that use Vinculum, and the rules each of them has chosen."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from vinculum_shared.contracts.events import Event
+from vinculum_shared.contracts.topics import FEATURES, TOPICS, Feature, Topic
+from vinculum_shared.contracts.values import Locale, Name, TenantId, Value
+
+Profile = Literal["taxdome", "zoho", "perfex", "dynamics", "teamleader"]
+AccessUnit = Literal["email", "contact", "none"]
+
+
+class ManagerRange(Value):
+    """How many managers a record of one type has; `max` null is any number."""
+
+    min: int = Field(ge=0)
+    max: int | None = Field(ge=1)
+
+
+class ManagerRanges(Value):
+    account: ManagerRange
+    opportunity: ManagerRange
+    project: ManagerRange
+    ticket: ManagerRange
+
+
+class Policy(Value):
+    """The rules of a tenant, every one of them decided."""
+
+    max_accounts_per_contact: int | None = Field(ge=1)
+    min_contacts_per_account: int = Field(ge=0)
+    contact_requires_account: bool
+    primary_contact: Literal["optional", "first_forced"]
+    unique_contact_email: bool
+    access_unit: AccessUnit
+    default_features: Literal["all", "none"] | Feature
+    features_fixed: bool
+    ticket_visibility: Literal["account", "own"]
+    default_topics: Literal["all", "none"]
+    mail_without_permission: Literal["send", "hold"]
+    managers: ManagerRanges
+    second_manager: bool
+    notify_managers: bool
+    manager_limits_access: bool | Literal["per_staff_user"]
+    merge_contacts: int | None = Field(ge=0)
+    merge_accounts: int | None = Field(ge=0)
+    import_unmatched_account: Literal["hold", "create"]
+
+    def starting_features(self) -> tuple[Feature, ...]:
+        """What a new link opens (PX-3)."""
+        if self.default_features == "all":
+            return FEATURES
+        return () if self.default_features == "none" else (self.default_features,)
+
+    def starting_topics(self) -> tuple[Topic, ...]:
+        """What a new link turns mail on for (PX-7)."""
+        return TOPICS if self.default_topics == "all" else ()
+
+
+class TenantSettings(Value):
+    name: Name
+    portal_url: str | None = Field(default=None, max_length=2000, pattern=r"^https?://[^\s/?#<>\"]+[^\s?#<>\"]*$")
+    locale: Locale = "en"
+
+
+class TenantEvent(Event):
+    STREAM: ClassVar[str] = "tenant/{tenant}"
+
+    tenant: TenantId
+
+
+class TenantRegistered(TenantEvent, TenantSettings):
+    """A firm starts to use Vinculum; its rules follow as PolicyChanged, its first staff user as StaffUserAdded."""
+
+
+class TenantChanged(TenantEvent):
+    """The tenant has another name, portal or language."""
+
+    before: TenantSettings
+    after: TenantSettings
+
+
+class PolicyChanged(TenantEvent):
+    """These rules hold from now on; what exists stays as it is."""
+
+    profile: Profile
+    before: Policy | None
+    after: Policy

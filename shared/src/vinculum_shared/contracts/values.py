@@ -1,0 +1,68 @@
+"""Value types that commands, events and heads share."""
+
+from datetime import datetime
+from typing import Annotated, Final, NewType, TypeVar
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+AccountId = NewType("AccountId", UUID)
+ContactId = NewType("ContactId", UUID)
+EmailId = NewType("EmailId", UUID)
+InvitationId = NewType("InvitationId", UUID)
+RecordId = NewType("RecordId", UUID)
+StaffId = NewType("StaffId", UUID)
+TenantId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+NAME_LENGTH_MAX: Final = 500  # characters
+TEXT_LENGTH_MAX: Final = 10_000  # characters
+
+
+class PersonalMark:
+    """Marks a field whose value belongs to the event's personal part."""
+
+
+PERSONAL: Final = PersonalMark()
+
+T = TypeVar("T")
+Personal = Annotated[T, PERSONAL]
+"""A field of personal data. Always `| None`: erased, or left out for a reader without the `personal` scope."""
+
+# Control characters have no place in a name, and would end up in mail headers.
+_NO_CONTROLS: Final = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH_MAX, pattern=_NO_CONTROLS)]
+Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH_MAX, pattern=r"^[^\x00]*$")]
+Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_:.-]{0,63}$")]
+Locale = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")]
+ExternalIds = Annotated[dict[Code, Name], Field(max_length=20)]
+Details = Annotated[dict[Name, Text | int | float | bool | None], Field(max_length=100)]
+Phones = Annotated[tuple[Name, ...], Field(max_length=20)]
+Address = Annotated[
+    str,
+    StringConstraints(
+        max_length=254,
+        pattern=r"^[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f-\x9f]{1,64}@[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f-\x9f.]+(\.[^\s@<>()\[\],;:\\\"\x00-\x1f\x7f-\x9f.]+)+$",
+    ),
+]
+"""An e-mail address as it was typed. Mail goes to just this; `login/…` compares its canonical form."""
+
+
+def _aware(at: datetime) -> datetime:
+    if at.tzinfo is None:
+        raise ValueError("give a time zone, for example 2026-03-01T09:00:00Z")
+    return at
+
+
+Instant = Annotated[datetime, AfterValidator(_aware)]
+
+
+class Value(BaseModel):
+    """Immutable; fields it does not know are left out, so that a reader outlives added fields."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Input(Value):
+    """A value that comes from outside: a field it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
