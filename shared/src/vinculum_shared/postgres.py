@@ -1,0 +1,99 @@
+"""Postgres connections: their limits, and the refusal of a server that may forget what it has acknowledged."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+import asyncpg
+from pydantic import SecretStr
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+else:
+    Pool = asyncpg.Pool
+    Connection = asyncpg.Connection
+
+T = TypeVar("T")
+
+CONNECT_DEADLINE_SECONDS: Final = 60.0
+CONNECT_BACKOFF_SECONDS_MAX: Final = 2.0
+NOT_UP_YET: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)
+DURABLE: Final = {"fsync": ("on",), "full_page_writes": ("on",), "synchronous_commit": ("on", "remote_apply")}
+
+
+class UnsafePostgresError(Exception):
+    """Postgres runs with settings under which an acknowledged commit may be lost."""
+
+
+async def connect_pool(
+    url: SecretStr,
+    *,
+    application_name: str,
+    size: int,
+    role: str | None = None,
+    statement_timeout_ms: int = 30_000,
+    lock_timeout_ms: int = 10_000,
+    unsafe_durability: bool = False,
+    init: Callable[[Any], Coroutine[Any, Any, None]] | None = None,
+    **server_settings: str,
+) -> Pool:
+    """Open a pool, waiting for a server that is still starting. `server_settings` go before those set here."""
+    settings = {
+        "application_name": application_name,
+        "timezone": "UTC",
+        "jit": "off",
+        "statement_timeout": str(statement_timeout_ms),
+        "lock_timeout": str(lock_timeout_ms),
+        "idle_in_transaction_session_timeout": str(statement_timeout_ms),
+        **({"role": role} if role else {}),
+        **server_settings,
+    }
+
+    async def open_pool() -> Pool:
+        return await asyncpg.create_pool(
+            url.get_secret_value(),
+            min_size=1,
+            max_size=size,
+            timeout=10.0,
+            command_timeout=statement_timeout_ms / 1_000 + 5.0,
+            server_settings=settings,
+            init=init,
+        )
+
+    pool = await when_up(open_pool)
+    if not unsafe_durability:
+        async with pool.acquire() as connection:
+            await refuse_unsafe(connection)
+    return pool
+
+
+async def when_up(connect: Callable[[], Awaitable[T]]) -> T:
+    """Try until the server is there; its own refusals (a wrong password, no such database) are raised at once."""
+    loop = asyncio.get_running_loop()
+    deadline, backoff_seconds = loop.time() + CONNECT_DEADLINE_SECONDS, 0.1
+    while True:
+        try:
+            return await connect()
+        except NOT_UP_YET:
+            if loop.time() + backoff_seconds > deadline:
+                raise
+        await asyncio.sleep(backoff_seconds)
+        backoff_seconds = min(2 * backoff_seconds, CONNECT_BACKOFF_SECONDS_MAX)
+
+
+async def refuse_unsafe(connection: Connection) -> None:
+    shown = {name: await connection.fetchval("SELECT current_setting($1)", name) for name in DURABLE}
+    unsafe = [f"{name} = {value}" for name, value in shown.items() if value not in DURABLE[name]]
+    if unsafe:
+        raise UnsafePostgresError(
+            f"Postgres runs with {', '.join(unsafe)}: what it acknowledged could be lost. "
+            "Switch that on; or, where data may be thrown away, set UNSAFE_DURABILITY=true."
+        )
+
+
+def columns(rows: Iterable[Iterable[Any]], width: int) -> list[list[Any]]:
+    """Rows turned into the arrays that unnest takes: without rows, `width` empty ones."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]

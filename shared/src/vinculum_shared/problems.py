@@ -1,0 +1,163 @@
+"""Problems (RFC 9457): what a caller is told when something can't be done.
+
+A problem is named after the broken rule, its docstring's first line is its title, its keyword arguments are its
+facts, and its base class decides the status. Nothing here knows HTTP: the domain raises problems too.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Final, TypedDict
+
+URN: Final = "urn:vinculum:problem:"
+
+
+class Problem(Exception):  # noqa: N818  a rejection is an answer, not an error of the program
+    """The request could not be carried out."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "problem"
+    title: ClassVar[str] = "The request could not be carried out."
+
+    def __init_subclass__(cls) -> None:
+        if "code" not in cls.__dict__:
+            cls.code = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+        if "title" not in cls.__dict__ and cls.__doc__:
+            cls.title = cls.__doc__.strip().splitlines()[0]
+
+    def __init__(self, detail: str | None = None, **facts: Any) -> None:
+        self.detail = detail or self.title
+        self.facts = facts
+        super().__init__(self.detail)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            **self.facts,
+            "type": URN + self.code,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+        }
+
+    def headers(self) -> dict[str, str]:
+        return {}
+
+
+class Malformed(Problem):
+    """The request can't be read."""
+
+    status = 400
+
+
+class Unauthorized(Problem):
+    """A valid bearer token is required."""
+
+    status = 401
+
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": 'Bearer realm="vinculum"'}
+
+
+class Forbidden(Problem):
+    """The token does not allow this."""
+
+    status = 403
+
+
+class NotFound(Problem):
+    """There is nothing here."""
+
+    status = 404
+
+
+class MethodNotAllowed(Problem):
+    """This address does not know that method."""
+
+    status = 405
+
+
+class Conflict(Problem):
+    """A rule does not allow this."""
+
+    status = 409
+
+
+class Gone(Problem):
+    """This can't be used any more."""
+
+    status = 410
+
+
+class PreconditionFailed(Problem):
+    """What the request relied on has changed."""
+
+    status = 412
+
+
+class TooLarge(Problem):
+    """The body is larger than this address takes."""
+
+    status = 413
+
+
+class UnsupportedMediaType(Problem):
+    """This address does not read that content type."""
+
+    status = 415
+
+
+class FieldError(TypedDict):
+    pointer: str
+    """JSON pointer into the body; for a query parameter, `?name`."""
+    code: str
+    detail: str
+
+
+class Invalid(Problem):
+    """A field has a value that can't be accepted."""
+
+    status = 422
+
+    def __init__(self, detail: str | None = None, *, errors: Iterable[FieldError] = (), **facts: Any) -> None:
+        super().__init__(detail, **facts, errors=list(errors))
+
+
+class UnknownField(Invalid):
+    """The body has a field that isn't known here."""
+
+
+ERROR_CODES: Final = {"extra_forbidden": UnknownField.code}
+
+
+def invalid(errors: Iterable[Mapping[str, Any]]) -> Invalid:
+    """The problem that pydantic's errors about a body amount to."""
+    found = [
+        FieldError(pointer=pointer(e["loc"]), code=ERROR_CODES.get(e["type"], e["type"]), detail=e["msg"])
+        for e in errors
+    ]
+    return (UnknownField if any(e["code"] == UnknownField.code for e in found) else Invalid)(errors=found)
+
+
+def pointer(keys: Iterable[str | int]) -> str:
+    return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)
+
+
+class Retriable(Problem):
+    """Not now; the same request may succeed later."""
+
+    retry_after_seconds: ClassVar[int] = 1
+
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.facts.get("retry_after", self.retry_after_seconds))}
+
+
+class TooMany(Retriable):
+    """Too many requests are waiting."""
+
+    status = 429
+
+
+class Unavailable(Retriable):
+    """The service can't answer now."""
+
+    status = 503
