@@ -1,0 +1,224 @@
+"""Who is asking, and links that can't be forged.
+
+A bearer token is a JWT, checked against a JWK set whose keys decide the algorithm. A link token is an HMAC over a
+small payload, bound to one purpose: it is stored nowhere, and worthless for any other use.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import re
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+from uuid import UUID
+
+import httpx2
+import jwt
+import orjson
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+from vinculum_shared.problems import FieldError, Forbidden, Invalid, Unauthorized, Unavailable
+
+AUDIENCE: Final = "vinculum"
+ALGORITHMS: Final = ("EdDSA", "ES256")
+REQUIRED_CLAIMS: Final = ("exp", "iat", "aud", "iss", "sub", "kind")
+LEEWAY_SECONDS: Final = 60
+VERIFIED_MAX: Final = 10_000  # tokens remembered: checking a signature costs 110 µs
+REFRESH_SECONDS_MIN: Final = 10.0
+TENANT_ID: Final = r"[a-z0-9][a-z0-9-]{0,62}"
+
+TenantId = Annotated[str, Field(pattern=f"^{TENANT_ID}$")]
+
+
+class Principal(BaseModel):
+    """Who is asking, and about which tenant."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    kind: Literal["staff", "service", "contact", "platform"]
+    sub: str = Field(min_length=1, max_length=200)
+    tenant: TenantId | None = None
+    roles: frozenset[str] = frozenset()
+    scopes: frozenset[str] = Field(default=frozenset(), alias="scope")
+    email_id: UUID | None = None
+
+    @field_validator("scopes", mode="before")
+    @classmethod
+    def words(cls, scope: Any) -> Any:
+        return scope.split() if isinstance(scope, str) else scope
+
+    @model_validator(mode="after")
+    def belongs_to_a_tenant(self) -> Self:
+        if self.kind in ("staff", "contact") and self.tenant is None:
+            raise ValueError("staff and contacts belong to a tenant")
+        return self
+
+    @property
+    def the_tenant(self) -> str:
+        """The tenant, for what can only be asked about one."""
+        if self.kind == "platform":
+            raise Forbidden("A platform token is for no tenant.")
+        if self.tenant is not None:
+            return self.tenant
+        raise Invalid(errors=[FieldError(pointer="?tenant", code="missing", detail="Name the tenant.")])
+
+    def within(self, tenant: str) -> Self:
+        """The same, asking about the tenant that `?tenant=` names: for services of all tenants."""
+        if tenant == self.tenant:
+            return self
+        if self.kind != "service" or "all_tenants" not in self.scopes:
+            raise Forbidden("The token is not for this tenant.")
+        if not re.fullmatch(TENANT_ID, tenant):
+            raise Invalid(
+                errors=[FieldError(pointer="?tenant", code="string_pattern_mismatch", detail="No tenant id.")]
+            )
+        return self.model_copy(update={"tenant": tenant})
+
+    def require_scope(self, scope: str) -> None:
+        """Refuse a service without the scope. Scopes limit services alone; roles are the command's affair."""
+        if self.kind == "service" and scope not in self.scopes:
+            raise Forbidden(f"The token lacks the scope {scope}.", scope=scope)
+
+
+async def bearer(request: Request) -> Principal:
+    """Dependency: who is asking. The service's lifespan state has the `verifier`."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthorized
+    principal: Principal = await request.state.verifier.verify(token.strip())
+    tenant = request.query_params.get("tenant")
+    return principal if tenant is None else principal.within(tenant)
+
+
+class Verifier:
+    """Checks bearer tokens against a JWK set, which it reads again when the file changes or a key is unknown."""
+
+    def __init__(self, jwks: str, issuer: str) -> None:
+        self.jwks = jwks
+        self.issuer = issuer
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._version: float = 0.0
+        self._refresh = asyncio.Lock()
+        self._verified: dict[str, tuple[float, Principal]] = {}
+
+    async def verify(self, token: str) -> Principal:
+        expires, principal = self._verified.get(token, (0.0, None))
+        if principal is not None and time.time() < expires:
+            return principal
+        try:
+            key = await self._key(jwt.get_unverified_header(token).get("kid", ""))
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=[key.algorithm_name],
+                audience=AUDIENCE,
+                issuer=self.issuer,
+                leeway=LEEWAY_SECONDS,
+                options={"require": list(REQUIRED_CLAIMS)},
+            )
+            principal = Principal.model_validate(claims)
+        except (jwt.PyJWTError, ValidationError) as error:
+            raise Unauthorized(reason=type(error).__name__) from None
+        if len(self._verified) >= VERIFIED_MAX:
+            del self._verified[next(iter(self._verified))]
+        self._verified[token] = (claims["exp"] + LEEWAY_SECONDS, principal)
+        return principal
+
+    async def _key(self, kid: str) -> jwt.PyJWK:
+        if self.jwks.startswith(("http://", "https://")):
+            if kid not in self._keys:
+                await self._fetch(kid)
+        else:
+            self._read()
+        try:
+            return self._keys[kid]
+        except KeyError:
+            raise jwt.InvalidKeyError from None
+
+    async def _fetch(self, kid: str) -> None:
+        async with self._refresh:
+            if kid in self._keys or (self._version and time.monotonic() - self._version < REFRESH_SECONDS_MIN):
+                return
+            try:
+                async with httpx2.AsyncClient(timeout=5.0) as http:
+                    answer = (await http.get(self.jwks)).raise_for_status()
+            except httpx2.HTTPError as error:
+                raise Unavailable("The keys that tokens are checked against can't be read.") from error
+            self._load(answer.content, time.monotonic())
+
+    def _read(self) -> None:
+        path = Path(self.jwks)
+        changed = path.stat().st_mtime
+        if changed != self._version:
+            self._load(path.read_bytes(), changed)
+
+    def _load(self, document: bytes, version: float) -> None:
+        """A key's own type decides the algorithm: no header can choose another one."""
+        keys = jwt.PyJWKSet([key | {"alg": None} for key in orjson.loads(document)["keys"]])
+        self._keys = {key.key_id: key for key in keys if key.key_id and key.algorithm_name in ALGORITHMS}
+        self._version = version
+        self._verified.clear()
+
+
+class TokenFile:
+    """A service's own token, in a file that is read again when it changes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._changed = 0
+        self._token = ""
+
+    def read(self) -> str:
+        changed = self.path.stat().st_mtime_ns
+        if changed != self._changed:
+            self._token, self._changed = self.path.read_text("ascii").strip(), changed
+        return self._token
+
+
+def sign(key: SecretStr, purpose: str, payload: dict[str, Any]) -> str:
+    body = _encode(orjson.dumps(payload))
+    return f"{body}.{_encode(_mac(key, purpose, body))}"
+
+
+def verify(key: SecretStr, purpose: str, token: str) -> dict[str, Any] | None:
+    """The payload, if `token` was signed with this key for this purpose."""
+    body, _, signature = token.partition(".")
+    expected = _encode(_mac(key, purpose, body))
+    if not hmac.compare_digest(signature.encode(), expected.encode()):
+        return None
+    payload: dict[str, Any] = orjson.loads(urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    return payload
+
+
+def _mac(key: SecretStr, purpose: str, body: str) -> bytes:
+    return hmac.digest(key.get_secret_value().encode(), f"{purpose}.{body}".encode(), hashlib.sha256)
+
+
+def _encode(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+class Invitation(BaseModel):
+    """What an invitation's token says. The notifier makes the token, the command service checks it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tenant: str
+    account_id: UUID
+    contact_id: UUID
+    email_id: UUID
+    invitation_id: UUID
+    expires_at: datetime
+
+    def token(self, key: SecretStr) -> str:
+        return sign(key, "invitation", self.model_dump())
+
+    @classmethod
+    def read(cls, key: SecretStr, token: str, now: datetime) -> Self | None:
+        payload = verify(key, "invitation", token)
+        invitation = None if payload is None else cls.model_validate(payload)
+        return invitation if invitation and now < invitation.expires_at else None
