@@ -15,6 +15,7 @@ import structlog
 from pydantic import SecretStr
 
 from vinculum_shared.postgres import Connection, when_up
+from vinculum_shared.telemetry import OperatorError
 
 log = structlog.get_logger()
 
@@ -43,7 +44,7 @@ ROLE_AND_DATABASE: LiteralString = """
     FROM (VALUES ($1::text, $2::text, $3::text)) AS given"""
 
 
-class ChangedMigrationError(Exception):
+class ChangedMigrationError(OperatorError):
     """A migration was changed after it had been applied."""
 
 

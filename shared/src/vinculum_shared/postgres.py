@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 import asyncpg
 from pydantic import SecretStr
 
+from vinculum_shared.telemetry import OperatorError
+
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
@@ -24,7 +26,7 @@ NOT_UP_YET: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionD
 DURABLE: Final = {"fsync": ("on",), "full_page_writes": ("on",), "synchronous_commit": ("on", "remote_apply")}
 
 
-class UnsafePostgresError(Exception):
+class UnsafePostgresError(OperatorError):
     """Postgres runs with settings under which an acknowledged commit may be lost."""
 
 

@@ -3,10 +3,12 @@
 from typing import ClassVar, Literal
 
 from pydantic import SecretStr
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class ServiceSettings(BaseSettings):
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True)
+
     service: ClassVar[str]
     """The service's name: in logs, and as the client of Postgres and Kafka."""
 

@@ -1,0 +1,273 @@
+"""The anatomy that the three services' HTTP applications share."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
+
+import orjson
+import structlog
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vinculum_shared import metrics, problems, telemetry
+from vinculum_shared.problems import (
+    FieldError,
+    Forbidden,
+    Malformed,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+)
+
+log = structlog.get_logger()
+
+BODY_BYTES_MAX: Final = 1024 * 1024
+CHECK_SECONDS_MAX: Final = 3.0
+
+Check = Callable[[Request], Awaitable[None]]
+"""Raises if what the service needs isn't there."""
+
+SECURITY_HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+DOCS_POLICY: Final = (
+    "default-src 'none'; frame-ancestors 'none'; connect-src 'self'; img-src data: https://fastapi.tiangolo.com; "
+    "script-src 'unsafe-inline' https://cdn.jsdelivr.net; style-src 'unsafe-inline' https://cdn.jsdelivr.net"
+)
+
+
+class NotReady(Unavailable):
+    """Something that the service needs isn't there."""
+
+
+class Internal(Problem):
+    """The service failed; the request may or may not have been carried out."""
+
+    code = "internal"
+
+
+PROBLEM_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    status: {
+        "description": "A problem (RFC 9457). `code` says which; the facts stand beside it.",
+        "content": {
+            "application/problem+json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "type": {"type": "string", "examples": [problems.URN + "contact_already_linked"]},
+                        "title": {"type": "string"},
+                        "status": {"type": "integer"},
+                        "detail": {"type": "string"},
+                        "code": {"type": "string"},
+                    },
+                    "required": ["type", "title", "status", "detail", "code"],
+                }
+            }
+        },
+    }
+    for status in ("4XX", "5XX")
+}
+
+
+def create_app(
+    *,
+    title: str,
+    version: str,
+    lifespan: Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]],
+    routers: Sequence[APIRouter],
+    checks: Mapping[str, Check],
+    larger_bodies: Mapping[str, int] | None = None,
+) -> FastAPI:
+    """`lifespan` yields what handlers find in `request.state`; `larger_bodies` names paths and their limits."""
+    app = FastAPI(
+        title=title,
+        version=version,
+        lifespan=lifespan,
+        responses=PROBLEM_RESPONSES,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.add_middleware(BodyLimit, larger=larger_bodies or {})
+    app.add_middleware(Answers)
+    app.add_exception_handler(Problem, answer_problem)
+    app.add_exception_handler(HTTPException, answer_http_exception)
+    app.add_exception_handler(RequestValidationError, answer_invalid_request)
+    app.add_exception_handler(ValidationError, answer_invalid_body)
+    for router in (health(checks), *routers):
+        app.include_router(router)
+    return app
+
+
+def health(checks: Mapping[str, Check]) -> APIRouter:
+    router = APIRouter(prefix="/health", tags=["health"])
+
+    @router.get("/live")
+    async def live() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @router.get("/ready")
+    async def ready(request: Request) -> dict[str, str]:
+        """What the service needs is there."""
+        results = await asyncio.gather(
+            *(asyncio.wait_for(check(request), CHECK_SECONDS_MAX) for check in checks.values()), return_exceptions=True
+        )
+        failed = {name: type(result).__name__ for name, result in zip(checks, results, strict=True) if result}
+        if failed:
+            raise NotReady(checks=failed)
+        return {"status": "ok"}
+
+    return router
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """The body, read without a model: an empty one is an object without fields."""
+    body = await request.body()
+    try:
+        fields = orjson.loads(body or b"{}")
+    except orjson.JSONDecodeError:
+        raise Malformed("The body is not JSON.") from None
+    if not isinstance(fields, dict):
+        raise Malformed("The body is not a JSON object.")
+    return fields
+
+
+def problem_response(problem: Problem) -> Response:
+    return Response(
+        orjson.dumps(problem.to_dict(), default=str),
+        status_code=problem.status,
+        headers=problem.headers(),
+        media_type="application/problem+json",
+    )
+
+
+async def answer_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101  Starlette's handlers take any exception
+    return problem_response(error)
+
+
+async def answer_http_exception(_: Request, error: Exception) -> Response:
+    """Of the router (404, 405) and of FastAPI, which hides a problem that came up while it read a body."""
+    assert isinstance(error, HTTPException)  # noqa: S101
+    if isinstance(error.__cause__, Problem):
+        return problem_response(error.__cause__)
+    known = {problem.status: problem for problem in (Malformed, Unauthorized, Forbidden, NotFound, MethodNotAllowed)}
+    response = problem_response(known.get(error.status_code, Malformed)())
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def answer_invalid_request(_: Request, error: Exception) -> Response:
+    """What FastAPI found wrong. An id in the path that can't be one is an address where nothing is."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    found = error.errors()
+    if any(each["type"] == "json_invalid" for each in found):
+        return problem_response(Malformed("The body is not JSON."))
+    if any(each["loc"][0] == "path" for each in found):
+        return problem_response(NotFound())
+    in_body = [each | {"loc": each["loc"][1:]} for each in found if each["loc"][0] == "body"]
+    elsewhere = [
+        FieldError(pointer=f"?{each['loc'][1]}", code=each["type"], detail=each["msg"])
+        for each in found
+        if each["loc"][0] != "body"
+    ]
+    problem = problems.invalid(in_body)
+    problem.facts["errors"] += elsewhere
+    return problem_response(problem)
+
+
+async def answer_invalid_body(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ValidationError)  # noqa: S101
+    return problem_response(problems.invalid(error.errors()))
+
+
+class BodyLimit:
+    """413 for a body over its path's limit, before it is in memory."""
+
+    def __init__(self, app: ASGIApp, larger: Mapping[str, int]) -> None:
+        self.app = app
+        self.larger = larger
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        limit = self.larger.get(scope["path"], BODY_BYTES_MAX)
+        too_large = TooLarge(bytes_max=limit)
+        if int(Headers(scope=scope).get("content-length", 0)) > limit:
+            await problem_response(too_large)(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise too_large
+            return message
+
+        await self.app(scope, receive_limited, send)
+
+
+class Answers:
+    """What all answers have in common: trace context, security headers, a metric.
+
+    A failure that nobody handled ends here, as a problem; an answer that has begun can only be cut off.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 0
+
+        async def send_answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+                if scope["path"] == "/docs":
+                    headers["Content-Security-Policy"] = DOCS_POLICY
+            await send(message)
+
+        parent = telemetry.continued(Headers(scope=scope).get("traceparent"))
+        reset = telemetry.traceparent.set(parent)
+        with structlog.contextvars.bound_contextvars(trace_id=telemetry.trace_id(parent)):
+            try:
+                await self.app(scope, receive, send_answer)
+            except ClientDisconnect:
+                return
+            except Exception:
+                log.exception("request_failed", route=route(scope))
+                if status:
+                    raise
+                await problem_response(Internal())(scope, receive, send_answer)
+            finally:
+                telemetry.traceparent.reset(reset)
+                metrics.HTTP_SECONDS.labels(scope["method"], route(scope), status).observe(time.perf_counter() - began)
+
+
+def route(scope: Scope) -> str:
+    """The path's template: the path itself has ids and tokens, without end."""
+    path: str = getattr(scope.get("route"), "path", "none")
+    return path
