@@ -31,12 +31,12 @@ class Problem(Exception):  # noqa: N818  a rejection is an answer, not an error 
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            **self.facts,
             "type": URN + self.code,
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
             "code": self.code,
+            **self.facts,
         }
 
     def headers(self) -> dict[str, str]:
