@@ -1,0 +1,108 @@
+"""The topic, and how it is written and read: every option that delivery depends on is given here, none is left to chance."""
+
+import asyncio
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
+
+from vinculum_shared.telemetry import OperatorError
+
+RETENTION_MS: Final = 30 * 24 * 60 * 60 * 1000
+MESSAGE_BYTES_MAX: Final = 1024 * 1024  # of a compressed batch; an event is at most 256 KiB
+BATCH_BYTES: Final = 512 * 1024
+FETCH_BYTES_MAX: Final = 16 * 1024 * 1024
+START_DEADLINE_SECONDS: Final = 60.0
+RETRY_SECONDS: Final = 0.5
+
+
+class PartitionsDifferError(OperatorError):
+    """The topic has another number of partitions than configured: keys would go to other partitions."""
+
+
+async def ensure_topic(bootstrap: str, topic: str, *, partitions: int, replicas: int) -> None:
+    """Make the topic if it isn't there, waiting for a Kafka that is still starting."""
+    async with asyncio.timeout(START_DEADLINE_SECONDS):
+        admin = await connect_admin(bootstrap)
+        try:
+            while (found := await partition_count(admin, topic)) == 0:
+                await create(admin, topic, partitions, replicas)
+                await asyncio.sleep(RETRY_SECONDS / 10)
+        finally:
+            await admin.close()
+    if found != partitions:
+        raise PartitionsDifferError(f"The topic {topic} has {found} partitions and not {partitions}.")
+
+
+async def connect_admin(bootstrap: str) -> AIOKafkaAdminClient:
+    while True:
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="vinculum")
+        try:
+            await admin.start()
+        except KafkaConnectionError:
+            await admin.close()
+            await asyncio.sleep(RETRY_SECONDS)
+        else:
+            return admin
+
+
+async def partition_count(admin: AIOKafkaAdminClient, topic: str) -> int:
+    (described,) = await admin.describe_topics([topic])
+    return len(described["partitions"])
+
+
+async def create(admin: AIOKafkaAdminClient, topic: str, partitions: int, replicas: int) -> None:
+    settings = {
+        "cleanup.policy": "delete",
+        "retention.ms": str(RETENTION_MS),
+        "max.message.bytes": str(MESSAGE_BYTES_MAX),
+        "min.insync.replicas": str(max(1, replicas - 1)),
+        "unclean.leader.election.enable": "false",
+    }
+    answer = await admin.create_topics([NewTopic(topic, partitions, replicas, topic_configs=settings)])
+    for _, code, *_ in answer.topic_errors:
+        if code not in (0, TopicAlreadyExistsError.errno):
+            raise for_code(code)
+
+
+def producer(bootstrap: str, client_id: str) -> AIOKafkaProducer:
+    """An idempotent producer: within its session no retry repeats or reorders a record."""
+    return AIOKafkaProducer(
+        bootstrap_servers=bootstrap,
+        client_id=client_id,
+        acks="all",
+        enable_idempotence=True,
+        compression_type="zstd",
+        max_batch_size=BATCH_BYTES,
+        max_request_size=MESSAGE_BYTES_MAX,
+        linger_ms=0,
+        request_timeout_ms=20_000,
+        retry_backoff_ms=100,
+        metadata_max_age_ms=60_000,
+    )
+
+
+def consumer(bootstrap: str, client_id: str, group: str, **options: Any) -> AIOKafkaConsumer:
+    """A member of a group that takes its offsets from elsewhere: without one it fails, rather than start somewhere."""
+    return AIOKafkaConsumer(
+        **{
+            "bootstrap_servers": bootstrap,
+            "client_id": client_id,
+            "group_id": group,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "none",
+            "isolation_level": "read_uncommitted",
+            "check_crcs": True,
+            "fetch_min_bytes": 1,
+            "fetch_max_wait_ms": 500,
+            "fetch_max_bytes": FETCH_BYTES_MAX,
+            "max_partition_fetch_bytes": 2 * MESSAGE_BYTES_MAX,
+            "session_timeout_ms": 10_000,
+            "heartbeat_interval_ms": 3_000,
+            "max_poll_interval_ms": 300_000,
+            "request_timeout_ms": 20_000,
+            "metadata_max_age_ms": 60_000,
+        }
+        | options
+    )
