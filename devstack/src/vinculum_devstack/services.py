@@ -1,0 +1,88 @@
+"""The three services as programs of the stack, with their settings."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import httpx2
+
+from vinculum_devstack.keys import jwks, keys, service_secrets, write_token
+from vinculum_devstack.ports import HOST
+from vinculum_devstack.processes import Program
+from vinculum_devstack.tokens import mint
+
+SERVICES: Final = ("command", "projection", "notifier")
+SCOPES: Final = {
+    "projection": ("log", "personal", "all_tenants", "queries"),
+    "notifier": ("log", "personal", "all_tenants", "commands"),
+}
+SERVICE_TOKEN_SECONDS: Final = 365 * 24 * 3_600  # made anew at each start
+READY_TIMEOUT_SECONDS: Final = 2.0
+
+
+@dataclass(frozen=True)
+class Services:
+    data: Path
+    ports: Mapping[str, int]
+    postgres_url: str  # of a role that may create roles and databases
+    kafka_bootstrap: str
+
+    def url(self, service: str) -> str:
+        return f"http://{HOST}:{self.ports[service]}"
+
+    def write_tokens(self) -> None:
+        for service, scopes in SCOPES.items():
+            token = mint(self.data, kind="service", sub=service, scopes=scopes, expires_seconds=SERVICE_TOKEN_SECONDS)
+            write_token(self._token_file(service), token)
+
+    def migration(self, service: str) -> Program:
+        settings = self._settings(service) | {f"VINCULUM_{service.upper()}_ADMIN_URL": self.postgres_url}
+        return Program(f"migrate-{service}", [sys.executable, "-m", f"vinculum_{service}", "migrate"], settings)
+
+    def program(self, service: str) -> Program:
+        return Program(service, [sys.executable, "-m", f"vinculum_{service}", "run"], self._settings(service))
+
+    def _settings(self, service: str) -> dict[str, str]:
+        own = {
+            "command": {},
+            "projection": {"COMMAND_URL": self.url("command"), "SERVICE_TOKEN_FILE": self._token_file(service)},
+            "notifier": {
+                "COMMAND_URL": self.url("command"),
+                "SERVICE_TOKEN_FILE": self._token_file(service),
+                "SMTP_URL": f"smtp://{HOST}:{self.ports['smtp']}",
+                "MAIL_FROM": "Vinculum <no-reply@example.com>",
+                "PUBLIC_URL": self.url("notifier"),
+            },
+        }
+        settings = own[service] | {
+            "DATABASE_URL": self._database_url(service),
+            "KAFKA_BOOTSTRAP": self.kafka_bootstrap,
+            "JWKS": jwks(self.data),
+            "HOST": HOST,
+            "PORT": self.ports[service],
+            "METRICS_PORT": self.ports[f"{service}_metrics"],
+        }
+        prefix = f"VINCULUM_{service.upper()}_"
+        return {prefix + name: str(value) for name, value in settings.items()} | service_secrets(self.data, service)
+
+    def _database_url(self, service: str) -> str:
+        """Where the admin's URL points, as the service's own role and to its own database."""
+        url = urlsplit(self.postgres_url)
+        role = f"vinculum_{service}"
+        password = keys(self.data)["database_passwords"][service]
+        server = url.netloc.rpartition("@")[2]
+        return urlunsplit(url._replace(netloc=f"{role}:{password}@{server}", path=f"/{role}"))
+
+    def _token_file(self, service: str) -> Path:
+        return self.data / f"{service}.token"
+
+
+async def is_ready(url: str) -> bool:
+    try:
+        async with httpx2.AsyncClient(timeout=READY_TIMEOUT_SECONDS) as client:
+            return (await client.get(f"{url}/health/ready")).is_success
+    except httpx2.TransportError:
+        return False

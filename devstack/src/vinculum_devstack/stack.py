@@ -1,0 +1,167 @@
+"""The whole stack: brought up with what can go side by side side by side, and taken down in order."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from vinculum_devstack import ports
+from vinculum_devstack.folder import only_one, prepare, read_json, write_json
+from vinculum_devstack.kafka import Kafka
+from vinculum_devstack.keys import keys, make_keys
+from vinculum_devstack.postgres import Postgres, end_orphans
+from vinculum_devstack.problems import StackError
+from vinculum_devstack.processes import Processes, Program
+from vinculum_devstack.progress import Progress
+from vinculum_devstack.services import SERVICES, Services, is_ready
+from vinculum_devstack.tenants import register_demo_tenants
+from vinculum_devstack.tokens import mint
+
+TOPIC: Final = "vinculum.events.v1"
+WATCH_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process of the stack."""
+
+    program: Program
+    ports: tuple[str, ...]
+    is_ready: Callable[[], Awaitable[bool]]
+    initialise: Callable[[], None] = lambda: None
+
+
+async def up(data: Path, progress: Progress) -> None:
+    prepare(data)
+    with only_one(data / "run" / "lock"):
+        make_keys(data)
+        await Stack(data).start(progress)
+
+
+class Stack:
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.processes = Processes(data)
+        self.ports = ports.settled(data)
+        self.postgres_url = os.environ.get("VINCULUM_POSTGRES_URL") or self._postgres.url
+        self.kafka_bootstrap = os.environ.get("VINCULUM_KAFKA_BOOTSTRAP") or self._kafka.bootstrap
+        self.services = Services(data, self.ports, self.postgres_url, self.kafka_bootstrap)
+
+    async def start(self, progress: Progress) -> None:
+        """Start what doesn't run, and what runs with other settings. If that fails, stop what was started."""
+        try:
+            await self.start_servers(progress)
+            await self.start_services(progress)
+        except BaseException:
+            await self.processes.stop(*self.processes.started)
+            raise
+        addresses = {name: self.services.url(name) for name in SERVICES} | {
+            "kafka": self.kafka_bootstrap,
+            "topic": TOPIC,
+            "maildir": str(self.data / "mail"),
+        }
+        write_json(self.data / "stack.json", addresses)
+
+    async def start_servers(self, progress: Progress) -> None:
+        """What the services need: our own Postgres and Kafka, where no others are named, and the mail sink."""
+        postgres, kafka = self._postgres, self._kafka
+        servers = [self._mail_sink()]
+        if self.postgres_url == postgres.url:
+            servers.append(Part(postgres.program, ("postgres",), postgres.is_ready, postgres.initialise))
+        if self.kafka_bootstrap == kafka.bootstrap:
+            servers.append(Part(kafka.program, ("kafka", "kafka_controller"), kafka.is_ready, kafka.initialise))
+        await self._start(servers, progress)
+
+    async def start_services(self, progress: Progress) -> None:
+        with progress.step("migrations"):
+            await side_by_side(*(self.processes.complete(self.services.migration(name)) for name in SERVICES))
+        self.services.write_tokens()
+        await self._start([self._service(name) for name in SERVICES], progress)
+        with progress.step("demo tenants"):
+            await register_demo_tenants(self.services.url("command"), mint(self.data, kind="platform"))
+
+    @property
+    def _postgres(self) -> Postgres:
+        return Postgres(self.data / "postgres", self.ports["postgres"], keys(self.data)["postgres_password"])
+
+    @property
+    def _kafka(self) -> Kafka:
+        return Kafka(self.data / "kafka", self.ports["kafka"], self.ports["kafka_controller"])
+
+    def _mail_sink(self) -> Part:
+        port = self.ports["smtp"]
+        module = [sys.executable, "-m", "vinculum_devstack.mail_sink"]
+        program = Program("mail-sink", [*module, str(self.data / "mail"), "--port", str(port)])
+        return Part(program, ("smtp",), lambda: ports.answers(port))
+
+    def _service(self, name: str) -> Part:
+        return Part(self.services.program(name), (name, f"{name}_metrics"), lambda: is_ready(self.services.url(name)))
+
+    async def _start(self, parts: list[Part], progress: Progress) -> None:
+        missing = [part for part in parts if not self.processes.runs_as(part.program)]
+        await self.processes.stop(*(part.program.name for part in missing))
+        for part in missing:
+            for port in part.ports:
+                ports.require_free(port, self.ports[port])
+        await side_by_side(*(self._bring_up(part, progress) for part in missing))
+
+    async def _bring_up(self, part: Part, progress: Progress) -> None:
+        with progress.step(part.program.name):
+            await asyncio.to_thread(part.initialise)
+            self.processes.start(part.program)
+            await self.processes.ready(part.program.name, part.is_ready)
+
+
+async def down(data: Path) -> None:
+    """Stop whatever runs: the services first, so that they end what they are doing."""
+    if not (data / "run").exists():
+        return
+    with only_one(data / "run" / "lock"):
+        processes = Processes(data)
+        await processes.stop(*SERVICES)
+        await processes.stop(*processes.names())
+        await asyncio.to_thread(end_orphans, data / "postgres")
+
+
+async def watch(data: Path, console: Console) -> None:
+    """Return when nothing runs any more. What ends by itself is told; what `vinculum down` stops is not."""
+    processes = Processes(data)
+    running = set(processes.names())
+    while running:
+        await asyncio.sleep(WATCH_SECONDS)
+        for name in sorted(running):
+            if processes.running(name) is None:
+                running.discard(name)
+                if name in processes.names():
+                    console.print(
+                        f"[red]{name} has ended.[/] Its log is {processes.log(name)}; `vinculum up` starts it again."
+                    )
+
+
+async def status(data: Path) -> dict[str, Any]:
+    """Running if all of it is there and the services are ready, stopped if nothing is, else partial."""
+    processes = Processes(data)
+    names = processes.names()
+    running = [name for name in names if processes.running(name)]
+    addresses: dict[str, Any] = read_json(data / "stack.json") or dict.fromkeys(
+        (*SERVICES, "kafka", "topic", "maildir")
+    )
+    ready = await asyncio.gather(*(is_ready(addresses[name]) for name in SERVICES if name in running))
+    complete = set(SERVICES) <= set(running) == set(names) and all(ready)
+    state = "running" if complete else "partial" if running else "stopped"
+    return {"state": state, **addresses, "data": str(data)}
+
+
+async def side_by_side(*steps: Coroutine[Any, Any, None]) -> None:
+    """All of them; when one fails the others are given up."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for step in steps:
+                group.create_task(step)
+    except* StackError as failed:
+        raise failed.exceptions[0] from None
