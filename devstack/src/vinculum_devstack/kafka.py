@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from vinculum_devstack.kafka_jars import fetch_jars, jars
 from vinculum_devstack.ports import HOST, answers
 from vinculum_devstack.problems import StackError
-from vinculum_devstack.processes import Program
+from vinculum_devstack.processes import Part, Program
 
 CLUSTER_ID: Final = "VinculumLocalStackAAAA"  # 16 bytes in base64
 LOG4J: Final = Path(__file__).with_name("log4j2.xml")
@@ -37,6 +37,9 @@ SETTINGS: Final = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     "group.initial.rebalance.delay.ms": "0",
+    # How long a killed broker keeps its next life waiting: 9 s by default. A pause of the machine may not be longer.
+    "broker.session.timeout.ms": "4000",
+    "broker.heartbeat.interval.ms": "1000",
     "log.cleaner.dedupe.buffer.size": "16777216",  # a third of the heap by default
 }
 
@@ -50,6 +53,10 @@ class Kafka:
     @property
     def bootstrap(self) -> str:
         return f"{HOST}:{self.port}"
+
+    @property
+    def part(self) -> Part:
+        return Part(self.program, self.is_ready, self.initialise, ("kafka", "kafka_controller"))
 
     @property
     def program(self) -> Program:

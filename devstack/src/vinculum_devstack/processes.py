@@ -38,6 +38,16 @@ class Program:
         return hashlib.sha256(repr((self.argv, sorted(self.env.items()))).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Part:
+    """A program that runs on: what it needs before its start, and how it shows that it is ready."""
+
+    program: Program
+    is_ready: Callable[[], Awaitable[bool]]
+    initialise: Callable[[], None] = lambda: None
+    ports: tuple[str, ...] = ()
+
+
 class Processes:
     def __init__(self, data: Path) -> None:
         self.data = data
@@ -99,7 +109,12 @@ class Processes:
             if await process.wait():
                 raise StackError(f"{program.name} failed.\n{self._last_words(program.name)}")
 
-    async def ready(self, name: str, is_ready: Callable[[], Awaitable[bool]]) -> None:
+    async def bring_up(self, part: Part) -> None:
+        await asyncio.to_thread(part.initialise)
+        self.start(part.program)
+        await self._ready(part.program.name, part.is_ready)
+
+    async def _ready(self, name: str, is_ready: Callable[[], Awaitable[bool]]) -> None:
         try:
             async with asyncio.timeout(START_SECONDS):
                 while not await is_ready():

@@ -3,8 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ from vinculum_devstack.kafka import Kafka
 from vinculum_devstack.keys import keys, make_keys
 from vinculum_devstack.postgres import Postgres, end_orphans
 from vinculum_devstack.problems import StackError
-from vinculum_devstack.processes import Processes, Program
+from vinculum_devstack.processes import Part, Processes, Program
 from vinculum_devstack.progress import Progress
 from vinculum_devstack.services import SERVICES, Services, is_ready
 from vinculum_devstack.tenants import register_demo_tenants
@@ -24,16 +23,6 @@ from vinculum_devstack.tokens import mint
 
 TOPIC: Final = "vinculum.events.v1"
 WATCH_SECONDS: Final = 0.5
-
-
-@dataclass(frozen=True)
-class Part:
-    """One process of the stack."""
-
-    program: Program
-    ports: tuple[str, ...]
-    is_ready: Callable[[], Awaitable[bool]]
-    initialise: Callable[[], None] = lambda: None
 
 
 async def up(data: Path, progress: Progress) -> None:
@@ -72,9 +61,9 @@ class Stack:
         postgres, kafka = self._postgres, self._kafka
         servers = [self._mail_sink()]
         if self.postgres_url == postgres.url:
-            servers.append(Part(postgres.program, ("postgres",), postgres.is_ready, postgres.initialise))
+            servers.append(postgres.part)
         if self.kafka_bootstrap == kafka.bootstrap:
-            servers.append(Part(kafka.program, ("kafka", "kafka_controller"), kafka.is_ready, kafka.initialise))
+            servers.append(kafka.part)
         await self._start(servers, progress)
 
     async def start_services(self, progress: Progress) -> None:
@@ -97,10 +86,11 @@ class Stack:
         port = self.ports["smtp"]
         module = [sys.executable, "-m", "vinculum_devstack.mail_sink"]
         program = Program("mail-sink", [*module, str(self.data / "mail"), "--port", str(port)])
-        return Part(program, ("smtp",), lambda: ports.answers(port))
+        return Part(program, lambda: ports.answers(port), ports=("smtp",))
 
     def _service(self, name: str) -> Part:
-        return Part(self.services.program(name), (name, f"{name}_metrics"), lambda: is_ready(self.services.url(name)))
+        program = self.services.program(name)
+        return Part(program, lambda: is_ready(self.services.url(name)), ports=(name, f"{name}_metrics"))
 
     async def _start(self, parts: list[Part], progress: Progress) -> None:
         missing = [part for part in parts if not self.processes.runs_as(part.program)]
@@ -112,9 +102,7 @@ class Stack:
 
     async def _bring_up(self, part: Part, progress: Progress) -> None:
         with progress.step(part.program.name):
-            await asyncio.to_thread(part.initialise)
-            self.processes.start(part.program)
-            await self.processes.ready(part.program.name, part.is_ready)
+            await self.processes.bring_up(part)
 
 
 async def down(data: Path) -> None:
