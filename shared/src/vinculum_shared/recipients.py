@@ -1,4 +1,4 @@
-"""Who receives mail about a topic of an account: one rule, for the warning, the query and the notifier (PX-7 to PX-11)."""
+"""Who gets mail about a topic of an account: one rule, for warning, query and notifier (PX-7 to PX-11)."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""Every event type, by its short name. A type is frozen once it is here: new fields are optional, a new meaning is a new version."""
+"""Every event type, by its short name.
+
+A type is frozen once it is here: new fields are optional, a new meaning is a new version.
+"""
 
 from typing import Final
 

@@ -161,7 +161,7 @@ def from_json(event: Mapping[str, Any]) -> Recorded[Event]:
             tenant=event["tenant"],
             position=event["position"],
             id=UUID(event["id"]),
-            type=_short_type(event["type"]),
+            type=short_type(event["type"]),
             stream=event["subject"],
             stream_version=event["streamversion"],
             commit_index=event["commitindex"],
@@ -180,7 +180,7 @@ def from_json(event: Mapping[str, Any]) -> Recorded[Event]:
         raise ValueError(f"not an event: {error!r}") from error
 
 
-def _short_type(name: str) -> str:
+def short_type(name: str) -> str:
     return "".join(word.capitalize() for word in name.removeprefix("vinculum.").rpartition(".")[0].split("_"))
 
 
@@ -206,8 +206,8 @@ def _personal_fields(model: type[BaseModel]) -> _Fields:
         if PERSONAL in field.metadata:
             fields[key] = None
         else:
-            nested = [_personal_fields(m) for m in _models(field.annotation)]
-            fields |= {key: inner for inner in nested if inner}
+            for nested in filter(None, map(_personal_fields, _models(field.annotation))):
+                fields[key] = nested
     return fields
 
 

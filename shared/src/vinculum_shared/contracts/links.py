@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from vinculum_shared.contracts.events import LinkEvent
 from vinculum_shared.contracts.topics import Feature, Topic
-from vinculum_shared.contracts.values import Code, EmailId, InvitationId, Name, Personal, Text, Value
+from vinculum_shared.contracts.values import EmailId, InvitationId, Name, Personal, Text, Value
 
 AccessState = Literal["off", "invited", "active", "suspended"]
 AccessReason = Literal[
@@ -43,12 +43,6 @@ class ContactLinked(LinkEvent, LinkTerms):
     topics: tuple[Topic, ...] = ()
 
 
-class ContactUnlinked(LinkEvent):
-    """Belongs to it no more. Access, permissions and preferences end with the link."""
-
-    comment: Personal[Text | None] = None
-
-
 class LinkChanged(LinkEvent):
     """Another role, job title, or primary contact."""
 
@@ -82,11 +76,17 @@ class NotificationPreferences(Value):
     by_email: dict[EmailId, dict[Topic, bool]] = {}
 
 
+class ContactUnlinked(LinkEvent):
+    """Belongs to it no more. Its terms, permissions and preferences end here; access is turned off in the same commit."""
+
+    before: LinkTerms
+    features: tuple[Feature, ...] = ()
+    preferences: NotificationPreferences = NotificationPreferences()
+    comment: Personal[Text | None] = None
+
+
 class NotificationPreferencesChanged(LinkEvent):
     """Mail about these topics (PX-7)."""
 
     before: NotificationPreferences
     after: NotificationPreferences
-
-
-UnlinkReason = Code

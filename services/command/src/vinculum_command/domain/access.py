@@ -1,0 +1,291 @@
+"""Who may enter an account's portal, and what every change takes away or gives back.
+
+Access is derived: the link is there, its address is active, the account is not archived, the contact not inactive. So
+taking away can't be forgotten, and what a suspension hides comes back as it was (TD-18, TD-21).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar, Final
+from uuid import UUID
+
+from vinculum_command.domain.commands import Command, Decision, EffectiveAt, Needs, Next
+from vinculum_command.domain.heads.accounts import Account
+from vinculum_command.domain.heads.contacts import Contact
+from vinculum_command.domain.heads.head import Mark
+from vinculum_command.domain.heads.links import ENTERS, Access, Link, Memberships
+from vinculum_command.domain.heads.tenants import Tenant
+from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX, Enumeration, Heads, Readable
+from vinculum_command.domain.rejections import (
+    EmailNotFound,
+    EmailRequired,
+    InvitationInvalid,
+    PortalDisabled,
+    PortalUrlMissing,
+)
+from vinculum_shared.contracts.events import Event
+from vinculum_shared.contracts.links import AccessReason, AccessState, PortalAccessChanged
+from vinculum_shared.contracts.topics import Feature
+from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, InvitationId
+from vinculum_shared.problems import Invalid
+
+INVITATION_LIFETIME: Final = timedelta(hours=48)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """An answer about access, with the events that it rests on. `code` says why not."""
+
+    allowed: bool
+    state: AccessState
+    code: str | None
+    because: tuple[Mark, ...]
+
+
+def may_enter(
+    link: Link, account: Account, contact: Contact, *, email_id: EmailId | None = None, feature: Feature | None = None
+) -> Decided:
+    """Say if the contact may enter the account now: by any address, or by the one given; and open the feature."""
+    marks = tuple(mark for mark in (link.mark, account.archived, contact.inactive) if mark)
+    if not link.linked:
+        return Decided(allowed=False, state="off", code="contact_not_linked", because=marks)
+    asked = link.access if email_id is None else {email_id: link.access[email_id]} if email_id in link.access else {}
+    best = min(asked.values(), key=lambda access: _BEST_FIRST.index(access.state), default=None)
+    if best is None:
+        return Decided(allowed=False, state="off", code="access_off", because=marks)
+    marks = (*marks, best.mark)
+    if account.archived or contact.inactive:
+        code = "account_archived" if account.archived else "contact_inactive"
+        return Decided(allowed=False, state="suspended", code=code, because=marks)
+    if best.state != "active":
+        return Decided(allowed=False, state=best.state, code=f"access_{best.state}", because=marks)
+    if feature and feature not in link.features:
+        return Decided(allowed=False, state="active", code="feature_not_permitted", because=marks)
+    return Decided(allowed=True, state="active", code=None, because=marks)
+
+
+_BEST_FIRST: Final[tuple[AccessState, ...]] = ("active", "invited", "suspended", "off")
+
+
+class SetPortalAccess(EffectiveAt):
+    """Turn a contact's login to an account's portal on or off (TD-3, TD-18)."""
+
+    TARGET: ClassVar[str] = "link/{account_id}/{contact_id}"
+
+    account_id: AccountId
+    contact_id: ContactId
+    login: bool
+    email_id: EmailId | None = None
+
+    def reads(self) -> Iterable[Readable]:
+        yield from pair_keys(self.account_id, self.contact_id)
+        yield Memberships.key(contact_id=self.contact_id)
+
+    def decide(self, heads: Heads) -> Decision:
+        self.check_past(heads)
+        link = heads.linked(self.account_id, self.contact_id)
+        if not self.login:
+            yield from close(link, "revoked", only=self._off(heads, link))
+            return
+        heads.active_account(self.account_id)
+        contact = heads.active_contact(self.contact_id)
+        if heads.policy.access_unit == "none":
+            raise PortalDisabled
+        email_id = self._address(heads, contact)
+        access = link.access.get(email_id)
+        if access and (access.state == "active" or (access.state == "invited" and _fresh(access, heads.at))):
+            return
+        if heads.memberships(self.contact_id).active.get(email_id):
+            yield _changed(link, email_id, access, "active", "granted")
+        else:
+            yield _invited(heads, link, email_id, access, "invited")
+
+    def _off(self, heads: Heads, link: Link) -> EmailId | None:
+        if self.email_id is None and heads.policy.access_unit == "email" and len(link.access) > 1:
+            raise _which_address()
+        return self.email_id
+
+    def _address(self, heads: Heads, contact: Contact) -> EmailId:
+        if not contact.emails:
+            raise EmailRequired(contact_id=self.contact_id)
+        if self.email_id is not None:
+            if contact.email(self.email_id) is None:
+                raise EmailNotFound(email_id=self.email_id)
+            return self.email_id
+        if heads.policy.access_unit == "email" and len(contact.emails) > 1:
+            raise _which_address()
+        primary = contact.primary_email or contact.emails[0]
+        return primary.email_id
+
+
+def _which_address() -> Invalid:
+    detail = "there are several addresses, and each has a login of its own: say which"
+    return Invalid(errors=[{"pointer": "/email_id", "code": "missing", "detail": detail}])
+
+
+class AcceptInvitation(Command):
+    """Use an invitation. Its token was checked at the door; whether it still stands is decided here."""
+
+    ROLE: ClassVar[Needs] = "contact"
+    TARGET: ClassVar[str] = "link/{account_id}/{contact_id}"
+
+    account_id: AccountId
+    contact_id: ContactId
+    email_id: EmailId
+    invitation_id: InvitationId
+
+    def reads(self) -> Iterable[Readable]:
+        yield from pair_keys(self.account_id, self.contact_id)
+        yield Memberships.key(contact_id=self.contact_id)
+
+    def decide(self, heads: Heads) -> Decision:
+        link = heads.link(self.account_id, self.contact_id)
+        access = link.access.get(self.email_id)
+        if not link.linked or access is None or access.invitation_id != self.invitation_id:
+            raise InvitationInvalid
+        if heads.account(self.account_id).archived or heads.contact(self.contact_id).inactive:
+            raise InvitationInvalid
+        if access.state == "invited":
+            yield _changed(link, self.email_id, access, "active", "accepted")
+
+
+class SettleAccess(Command):
+    """Suspend or give back what one commit was too small for: the links after `after` of an account or a contact."""
+
+    ROLE: ClassVar[Needs] = "system"
+
+    account_id: AccountId | None = None
+    contact_id: ContactId | None = None
+    after: str = ""
+
+    def target(self) -> str:
+        return f"account/{self.account_id}" if self.account_id else f"contact/{self.contact_id}"
+
+    def decide(self, heads: Heads) -> Decision:
+        if self.account_id:
+            yield from settle_account(heads, self.account_id, self.after)
+        elif self.contact_id:
+            yield from settle_contact(heads, self.contact_id, self.after)
+
+
+def settle_account(heads: Heads, account_id: AccountId, after: str = "") -> Decision:
+    """Bring the access of an account's links in line with its being archived or not."""
+    if heads.account(account_id).archived:
+        links = heads.links(Enumeration(account_id=account_id, entry="on", after=after))
+        yield from _suspend(links[:LINKS_AT_ONCE_MAX], "account_archived")
+    else:
+        links = heads.links(Enumeration(account_id=account_id, entry="suspended", after=after))
+        heads.prefetch(Contact.key(contact_id=link.contact_id) for link in links)
+        awake = [link for link in links if link.contact_id and not heads.contact(link.contact_id).inactive]
+        yield from _give_back(heads, awake[:LINKS_AT_ONCE_MAX], "account_restored")
+    if len(links) > LINKS_AT_ONCE_MAX:
+        yield Next(SettleAccess(account_id=account_id, after=_key(links[LINKS_AT_ONCE_MAX - 1])))
+
+
+def settle_contact(heads: Heads, contact_id: ContactId, after: str = "") -> Decision:
+    """Bring the access of a contact's links in line with its being inactive or not."""
+    if heads.contact(contact_id).inactive:
+        links = heads.links(Enumeration(contact_id=contact_id, entry="on", after=after))
+        yield from _suspend(links[:LINKS_AT_ONCE_MAX], "contact_deactivated")
+    else:
+        links = heads.links(Enumeration(contact_id=contact_id, entry="suspended", after=after))
+        heads.prefetch(Account.key(account_id=link.account_id) for link in links)
+        awake = [link for link in links if link.account_id and not heads.account(link.account_id).archived]
+        yield from _give_back(heads, awake[:LINKS_AT_ONCE_MAX], "contact_reactivated")
+    if len(links) > LINKS_AT_ONCE_MAX:
+        yield Next(SettleAccess(contact_id=contact_id, after=_key(links[LINKS_AT_ONCE_MAX - 1])))
+
+
+def close(link: Link, why: AccessReason, only: EmailId | None = None) -> Iterator[Event]:
+    """Turn off every access of a link, or that of one address."""
+    for email_id, access in link.access.items():
+        if only in {None, email_id}:
+            yield _changed(link, email_id, access, "off", why)
+
+
+def invite_anew(heads: Heads, link: Link, email_id: EmailId) -> Iterator[Event]:
+    """Let an access begin again with an invitation, since its address is another one now (trap 3)."""
+    access = link.access.get(email_id)
+    if access is None:
+        return
+    if access.state == "suspended":
+        yield _changed(link, email_id, access, "suspended", "email_changed")
+    else:
+        yield _invited(heads, link, email_id, access, "email_changed")
+
+
+def _suspend(links: Iterable[Link], why: AccessReason) -> Iterator[Event]:
+    for link in links:
+        for email_id, access in link.access.items():
+            if access.state in ENTERS:
+                yield _changed(link, email_id, access, "suspended", why)
+
+
+def _give_back(heads: Heads, links: Iterable[Link], why: AccessReason) -> Iterator[Event]:
+    for link in links:
+        for email_id, access in link.access.items():
+            if access.underneath == "invited":
+                yield _invited(heads, link, email_id, access, why)
+            elif access.underneath == "active":
+                yield _changed(link, email_id, access, "active", why)
+
+
+def _invited(heads: Heads, link: Link, email_id: EmailId, access: Access | None, why: AccessReason) -> Event:
+    heads.prefetch([Tenant.key(tenant=heads.tenant)])
+    settings = heads.tenant_settings
+    if settings is None or settings.portal_url is None:
+        raise PortalUrlMissing
+    invitation_id = _invitation_id(heads.at, heads.derived_id(link.account_id, link.contact_id, email_id))
+    return _changed(link, email_id, access, "invited", why, invitation_id)
+
+
+def _changed(
+    link: Link,
+    email_id: EmailId,
+    before: Access | None,
+    to: AccessState,
+    why: AccessReason,
+    invitation_id: InvitationId | None = None,
+) -> Event:
+    return PortalAccessChanged.model_validate(
+        {
+            "account_id": link.account_id,
+            "contact_id": link.contact_id,
+            "email_id": email_id,
+            "from": before.state if before else "off",
+            "to": to,
+            "why": why,
+            "invitation_id": invitation_id,
+        }
+    )
+
+
+def _invitation_id(at: datetime, random: UUID) -> InvitationId:
+    """Give a UUIDv7 of that time: how old an invitation is can be told from its id."""
+    milliseconds = int(at.timestamp() * 1000)
+    low = random.int & ((1 << 80) - 1)
+    low = low & ~(0xF << 76) | (7 << 76)
+    low = low & ~(0x3 << 62) | (2 << 62)
+    return InvitationId(UUID(int=(milliseconds << 80) | low))
+
+
+def _fresh(access: Access, now: datetime) -> bool:
+    if access.invitation_id is None:
+        return False
+    invited_at = datetime.fromtimestamp((access.invitation_id.int >> 80) / 1000, UTC)
+    return now - invited_at < INVITATION_LIFETIME
+
+
+def pair_keys(account_id: AccountId, contact_id: ContactId) -> Iterator[str]:
+    """Name the heads that nearly every command about a link reads or moves."""
+    yield Account.key(account_id=account_id)
+    yield Contact.key(contact_id=contact_id)
+    yield Link.key(account_id=account_id, contact_id=contact_id)
+    yield f"members/{account_id}"
+    yield f"memberships/{contact_id}"
+    yield f"coverage/{account_id}"
+
+
+def _key(link: Link) -> str:
+    return Link.key(account_id=link.account_id, contact_id=link.contact_id)

@@ -1,0 +1,189 @@
+"""What a command is, who may give it, and what it answers besides events."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar, Final, Literal
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+from vinculum_command.domain.heads.staff import StaffUser
+from vinculum_command.domain.heads.tenants import Rules
+from vinculum_command.domain.heads.view import Heads, Readable
+from vinculum_command.domain.rejections import Forbidden
+from vinculum_shared.contracts.events import ActorKind, Event
+from vinculum_shared.contracts.staff import Role
+from vinculum_shared.contracts.topics import Topic
+from vinculum_shared.contracts.values import AccountId, ContactId, Input, Instant, StaffId, Value
+from vinculum_shared.problems import Invalid
+
+ROLES_FOR: Final[dict[str, frozenset[Role]]] = {
+    "admin": frozenset({"admin"}),
+    "manager": frozenset({"admin", "manager"}),
+    "agent": frozenset({"admin", "manager", "agent"}),
+}
+"""Who may give a command that needs a role."""
+
+Needs = Role | Literal["platform", "contact", "system"]
+"""What a command needs its caller to be: staff in a role, or something else altogether."""
+
+
+def new_id() -> Any:
+    """Give a UUIDv7 for something that came without an id of its own: ids arrive with the command."""
+    return uuid7()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who gives the command; `system` where it follows from another one."""
+
+    kind: ActorKind
+    id: str
+    roles: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+
+
+SYSTEM: Final = Caller(kind="system", id="vinculum")
+
+
+class Caution(Value):
+    """Something to know about a command that was carried out."""
+
+    code: str
+
+
+class TopicUncovered(Caution):
+    """Nobody of the account gets mail about the topic any more (PX-8)."""
+
+    code: Literal["topic_uncovered"] = "topic_uncovered"
+    account_id: AccountId
+    topic: Topic
+
+
+class MailWithoutPermission(Caution):
+    """Mail about the topic is on, but its feature is not, and the policy holds such mail (trap 7)."""
+
+    code: Literal["mail_without_permission"] = "mail_without_permission"
+    account_id: AccountId
+    contact_id: ContactId
+    topic: Topic
+
+
+class PolicyViolations(Caution):
+    """So many things that exist would not be allowed now; they stay."""
+
+    code: Literal["policy_violations"] = "policy_violations"
+    policy: str
+    count: int
+
+
+class Command(Input):
+    """What somebody wants to happen. Its fields are all that it is about; `decide` is the rule."""
+
+    ROLE: ClassVar[Needs] = "agent"
+    TARGET: ClassVar[str]  # the stream that the answer's id and version are those of
+
+    def target(self) -> str:
+        return self.TARGET.format_map(self.__dict__)
+
+    def reads(self) -> Iterable[Readable]:
+        """Name what `decide` is likely to read, so that one load does; never needed for correctness."""
+        return ()
+
+    def decide(self, heads: Heads) -> "Decision":
+        raise NotImplementedError
+
+    def given(self, terms: type[Value]) -> dict[str, Any]:
+        """Give the fields of `terms` that were named: in a merge patch, one left out stays and null clears."""
+        return {name: getattr(self, name) for name in terms.model_fields if name in self.model_fields_set}
+
+
+Decision = Iterator[Event | Caution | "Next"]
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """A command that goes on where this one had to stop, in a commit of its own."""
+
+    command: Command
+
+
+class EffectiveAt(Command):
+    """When it was true in the world; not in the future; left out, it is when it is recorded."""
+
+    effective_at: Instant | None = None
+
+    def check_past(self, heads: Heads) -> None:
+        if self.effective_at and self.effective_at > heads.at:
+            detail = "must not be in the future"
+            raise Invalid(errors=[{"pointer": "/effective_at", "code": "in_the_future", "detail": detail}])
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command with who gives it, when, and what ties it to the rest of the world."""
+
+    tenant: str
+    command: Command
+    caller: Caller
+    at: datetime
+    command_id: UUID = field(default_factory=new_id)
+    correlation_id: UUID | None = None
+    traceparent: str | None = None
+
+
+def decide(order: Order, heads: Heads) -> tuple[list[Caution], list[Command]]:
+    """Move the heads by what the command makes happen. Raises a rejection, or Unread."""
+    cautions: list[Caution] = []
+    following: list[Command] = []
+    authorise(order, heads)
+    for outcome in order.command.decide(heads):
+        match outcome:
+            case Event():
+                heads.record(outcome)
+            case Caution():
+                cautions.append(outcome)
+            case Next():
+                following.append(outcome.command)
+    return cautions, following
+
+
+def reads(order: Order) -> Iterable[Readable]:
+    """Name what deciding the order is likely to read."""
+    yield Rules.KEY
+    yield order.command.target()
+    if order.caller.kind == "staff":
+        yield StaffUser.key(staff_id=order.caller.id)
+    yield from order.command.reads()
+
+
+def authorise(order: Order, heads: Heads) -> None:
+    """Let the caller give this command, or raise Forbidden. Staff have the rights that token and record both give."""
+    caller, command = order.caller, order.command
+    match caller.kind:
+        case "system":
+            return
+        case "platform":
+            allowed = command.ROLE == "platform"
+        case "service":
+            allowed = "commands" in caller.scopes and command.ROLE in ROLES_FOR
+        case "contact":
+            allowed = command.ROLE == "contact"
+        case "staff":
+            allowed = _staff_may(caller, command, heads)
+    if not allowed:
+        raise Forbidden
+
+
+def _staff_may(caller: Caller, command: Command, heads: Heads) -> bool:
+    staff_id = StaffId(UUID(caller.id))
+    staff = heads.staff(staff_id)
+    if not staff.active or staff.profile is None or command.ROLE not in ROLES_FOR:
+        return False
+    roles = caller.roles & set(staff.profile.roles)
+    limits = heads.policy.manager_limits_access
+    limited = staff.profile.limits.accounts if limits == "per_staff_user" else limits
+    if limited and not roles & ROLES_FOR["manager"]:
+        heads.limited_to = staff_id
+    return bool(roles & ROLES_FOR[command.ROLE])

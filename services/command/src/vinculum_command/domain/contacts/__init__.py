@@ -1,0 +1,1 @@
+"""Contacts, by subject: the profile, the addresses, being active."""

@@ -1,0 +1,33 @@
+"""A new contact, with or without accounts (TD-27, TD-28, PX-2, DY-24, DY-25)."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from pydantic import Field
+
+from vinculum_command.domain.access import pair_keys
+from vinculum_command.domain.commands import Command, Decision
+from vinculum_command.domain.contacts.profiles import NewContact, create, keys
+from vinculum_command.domain.heads.view import Heads, Readable
+from vinculum_command.domain.links import LinkedAccount, link
+from vinculum_command.domain.rejections import AccountRequired
+
+
+class CreateContact(Command, NewContact):
+    """Make a contact and link it to accounts, all or none."""
+
+    TARGET: ClassVar[str] = "contact/{id}"
+
+    link_accounts: tuple[LinkedAccount, ...] = Field(default=(), max_length=200)
+
+    def reads(self) -> Iterable[Readable]:
+        yield from keys(self)
+        for new in self.link_accounts:
+            yield from pair_keys(new.account_id, self.id)
+
+    def decide(self, heads: Heads) -> Decision:
+        yield from create(heads, self)
+        for new in self.link_accounts:
+            yield from link(heads, new.account_id, self.id, new)
+        if heads.policy.contact_requires_account and not self.link_accounts:
+            raise AccountRequired(contact_id=self.id)

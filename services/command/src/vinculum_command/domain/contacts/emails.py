@@ -1,0 +1,136 @@
+"""A contact's addresses, and what a change of one does to the logins by it (trap 3)."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from pydantic import Field
+
+from vinculum_command.domain.access import close, invite_anew
+from vinculum_command.domain.commands import Command, Decision, new_id
+from vinculum_command.domain.contacts.profiles import NewEmail, as_email, free
+from vinculum_command.domain.heads.contacts import Contact, Login
+from vinculum_command.domain.heads.view import Enumeration, Heads, Readable
+from vinculum_command.domain.notifications import ACCOUNTS_WARNED_OF_MAX, uncovered
+from vinculum_command.domain.rejections import EmailNotFound, EmailTaken
+from vinculum_shared.contracts.contacts import Email, EmailAdded, EmailChanged, EmailRemoved
+from vinculum_shared.contracts.topics import TOPICS, Topic
+from vinculum_shared.contracts.values import AccountId, Address, ContactId, EmailId, Name
+from vinculum_shared.problems import Invalid
+from vinculum_shared.recipients import wants
+
+ADDRESSES_MAX = 20
+
+
+class AddEmail(Command):
+    """Add an address to a contact. The first one is the primary one."""
+
+    TARGET: ClassVar[str] = "contact/{contact_id}"
+
+    contact_id: ContactId
+    id: EmailId = Field(default_factory=new_id)
+    address: Address
+    label: Name | None = None
+    primary: bool = False
+
+    def reads(self) -> Iterable[Readable]:
+        yield f"memberships/{self.contact_id}"
+
+    def decide(self, heads: Heads) -> Decision:
+        contact = heads.active_contact(self.contact_id)
+        if len(contact.emails) >= ADDRESSES_MAX:
+            detail = f"a contact has at most {ADDRESSES_MAX} addresses"
+            raise Invalid(errors=[{"pointer": "/address", "code": "too_many", "detail": detail}])
+        new = NewEmail(id=self.id, address=self.address, label=self.label)
+        email = as_email(heads, new, primary=self.primary or not contact.emails)
+        _own_and_free(heads, contact, email, self.contact_id)
+        if email.primary:
+            yield from _primary_no_more(contact, self.contact_id)
+        yield EmailAdded.of(email, contact_id=self.contact_id)
+
+
+class ChangeEmail(Command):
+    """Correct, label, or prefer an address. Another address must be invited anew."""
+
+    TARGET: ClassVar[str] = "contact/{contact_id}"
+
+    contact_id: ContactId
+    email_id: EmailId
+    address: Address = ""
+    label: Name | None = None
+    primary: bool = False
+
+    def reads(self) -> Iterable[Readable]:
+        yield f"memberships/{self.contact_id}"
+
+    def decide(self, heads: Heads) -> Decision:
+        contact = heads.active_contact(self.contact_id)
+        before = contact.email(self.email_id)
+        if before is None:
+            raise EmailNotFound(email_id=self.email_id)
+        after = before.model_copy(update=self.given(Email))
+        if before.primary and not after.primary:
+            detail = "make another address the primary one"
+            raise Invalid(errors=[{"pointer": "/primary", "code": "primary_required", "detail": detail}])
+        if after == before:
+            return
+        after = after.model_copy(update={"address_hash": heads.hashed(after.address or "")})
+        _own_and_free(heads, contact, after, self.contact_id)
+        moved = after.address_hash != before.address_hash
+        links = heads.links(Enumeration(contact_id=self.contact_id)) if moved else []
+        if after.primary and not before.primary:
+            yield from _primary_no_more(contact, self.contact_id)
+        yield EmailChanged(contact_id=self.contact_id, email_id=self.email_id, before=before, after=after)
+        for link in links:
+            yield from invite_anew(heads, link, self.email_id)
+
+
+class RemoveEmail(Command):
+    """Take an address away, and every login by it."""
+
+    TARGET: ClassVar[str] = "contact/{contact_id}"
+
+    contact_id: ContactId
+    email_id: EmailId
+
+    def reads(self) -> Iterable[Readable]:
+        yield f"memberships/{self.contact_id}"
+        yield Enumeration(contact_id=self.contact_id)
+
+    def decide(self, heads: Heads) -> Decision:
+        contact = heads.contact(self.contact_id)
+        email = contact.email(self.email_id)
+        if email is None:
+            raise EmailNotFound(email_id=self.email_id)
+        heads.prefetch([Login.key(address_hash=email.address_hash)])
+        links = heads.links(Enumeration(contact_id=self.contact_id))
+        yield EmailRemoved.of(email, contact_id=self.contact_id)
+        others = [other for other in contact.emails if other.email_id != self.email_id]
+        if email.primary and others:
+            after = others[0].model_copy(update={"primary": True})
+            yield EmailChanged(contact_id=self.contact_id, email_id=after.email_id, before=others[0], after=after)
+        for link in links:
+            yield from close(link, "email_removed", only=self.email_id)
+        lost: dict[AccountId, list[Topic]] = {
+            link.account_id: [topic for topic in TOPICS if wants(link.preferences, topic, email)]
+            for link in links[:ACCOUNTS_WARNED_OF_MAX]
+            if link.account_id
+        }
+        yield from uncovered(heads, lost)
+
+
+def _own_and_free(heads: Heads, contact: Contact, email: Email, contact_id: ContactId) -> None:
+    if any(other.address_hash == email.address_hash for other in contact.emails if other.email_id != email.email_id):
+        raise EmailTaken(contact_id=contact_id)
+    heads.prefetch(Login.key(address_hash=each) for each in {email.address_hash, *_hashes(contact)})
+    free(heads, email, contact_id)
+
+
+def _hashes(contact: Contact) -> Iterable[str]:
+    return (email.address_hash for email in contact.emails)
+
+
+def _primary_no_more(contact: Contact, contact_id: ContactId) -> Iterable[EmailChanged]:
+    for email in contact.emails:
+        if email.primary:
+            after = email.model_copy(update={"primary": False})
+            yield EmailChanged(contact_id=contact_id, email_id=email.email_id, before=email, after=after)

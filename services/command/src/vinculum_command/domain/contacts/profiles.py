@@ -1,0 +1,90 @@
+"""Who a contact is."""
+
+from collections.abc import Iterable, Iterator
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from vinculum_command.domain.commands import Command, Decision, new_id
+from vinculum_command.domain.heads.contacts import Contact, Login
+from vinculum_command.domain.heads.view import Heads, Readable
+from vinculum_command.domain.rejections import EmailTaken, IdTaken
+from vinculum_shared.contracts.contacts import ContactChanged, ContactCreated, ContactProfile, Email
+from vinculum_shared.contracts.events import Event
+from vinculum_shared.contracts.values import Address, ContactId, EmailId, ExternalIds, Input, Locale, Name, Phones
+
+
+class NewEmail(Input):
+    id: EmailId = Field(default_factory=new_id)
+    address: Address
+    label: Name | None = None
+    primary: bool = False
+
+
+class NewContact(ContactProfile, Input):
+    """A contact that is to be. The first address is the primary one, unless another says so."""
+
+    id: ContactId = Field(default_factory=new_id)
+    emails: tuple[NewEmail, ...] = Field(default=(), max_length=20)
+
+    @model_validator(mode="after")
+    def _one_primary(self) -> Self:
+        if sum(email.primary for email in self.emails) > 1:
+            raise ValueError("only one address can be the primary one")
+        return self
+
+
+def keys(new: NewContact) -> Iterator[str]:
+    yield Contact.key(contact_id=new.id)
+    yield f"memberships/{new.id}"
+
+
+def create(heads: Heads, new: NewContact) -> Iterator[Event]:
+    """Make a contact; that it has an account where it must is for the caller to see to."""
+    if heads.exists(Contact.key(contact_id=new.id)):
+        raise IdTaken(contact_id=new.id)
+    primary = next((email.id for email in new.emails if email.primary), new.emails[0].id if new.emails else None)
+    emails = tuple(as_email(heads, email, primary=email.id == primary) for email in new.emails)
+    hashes = [email.address_hash for email in emails]
+    heads.prefetch(Login.key(address_hash=each) for each in hashes)
+    for email in emails:
+        if hashes.count(email.address_hash) > 1:
+            raise EmailTaken(contact_id=new.id)
+        free(heads, email, new.id)
+    yield ContactCreated.of(new, contact_id=new.id, emails=emails)
+
+
+def as_email(heads: Heads, new: NewEmail, *, primary: bool) -> Email:
+    return Email(
+        email_id=new.id, address=new.address, address_hash=heads.hashed(new.address), label=new.label, primary=primary
+    )
+
+
+def free(heads: Heads, email: Email, contact_id: ContactId) -> None:
+    """Refuse an address that another contact has, where each belongs to one contact only."""
+    others = [holder for holder in heads.login(email.address_hash).holders if holder != contact_id]
+    if others and heads.policy.unique_contact_email:
+        raise EmailTaken(contact_id=others[0])
+
+
+class ChangeContact(Command):
+    """Change a contact's name, phones, language or external ids."""
+
+    TARGET: ClassVar[str] = "contact/{contact_id}"
+
+    contact_id: ContactId
+    first_name: Name | None = None
+    last_name: Name | None = None
+    phones: Phones | None = None
+    locale: Locale | None = None
+    external_ids: ExternalIds = {}
+
+    def reads(self) -> Iterable[Readable]:
+        yield f"memberships/{self.contact_id}"
+
+    def decide(self, heads: Heads) -> Decision:
+        before = heads.active_contact(self.contact_id).profile
+        assert before
+        after = before.model_copy(update=self.given(ContactProfile))
+        if after != before:
+            yield ContactChanged(contact_id=self.contact_id, before=before, after=after)

@@ -1,0 +1,104 @@
+"""What is known of a contact, and which contacts share an address."""
+
+from collections.abc import Iterable
+from typing import ClassVar, Final, Self
+
+from vinculum_command.domain.heads.head import Head, Mark
+from vinculum_shared.contracts.contacts import (
+    ContactChanged,
+    ContactCreated,
+    ContactDeactivated,
+    ContactProfile,
+    ContactReactivated,
+    Email,
+    EmailAdded,
+    EmailChanged,
+    EmailRemoved,
+)
+from vinculum_shared.contracts.events import ContactEvent, Event
+from vinculum_shared.contracts.values import ContactId, EmailId
+
+HOLDERS_KNOWN_MAX: Final = 20  # contacts of one address kept by id; a shared mailbox may have more
+
+
+class Contact(Head):
+    KEY: ClassVar[str] = "contact/{contact_id}"
+    EVENTS: ClassVar[tuple[type[Event], ...]] = (
+        ContactCreated,
+        ContactChanged,
+        EmailAdded,
+        EmailChanged,
+        EmailRemoved,
+        ContactDeactivated,
+        ContactReactivated,
+    )
+
+    profile: ContactProfile | None = None
+    emails: tuple[Email, ...] = ()
+    inactive: Mark | None = None
+
+    def email(self, email_id: EmailId) -> Email | None:
+        return next((email for email in self.emails if email.email_id == email_id), None)
+
+    @property
+    def primary_email(self) -> Email | None:
+        return next((email for email in self.emails if email.primary), None)
+
+    def fold(self, event: Event, mark: Mark) -> Self:
+        match event:
+            case ContactCreated():
+                profile = ContactProfile.model_validate(event.model_dump())
+                return self.model_copy(update={"profile": profile, "emails": event.emails})
+            case ContactChanged():
+                return self.model_copy(update={"profile": event.after})
+            case EmailAdded():
+                email = Email.model_validate(event.model_dump())
+                return self.model_copy(update={"emails": (*self.emails, email)})
+            case EmailChanged():
+                emails = tuple(event.after if e.email_id == event.email_id else e for e in self.emails)
+                return self.model_copy(update={"emails": emails})
+            case EmailRemoved():
+                emails = tuple(e for e in self.emails if e.email_id != event.email_id)
+                return self.model_copy(update={"emails": emails})
+            case ContactDeactivated():
+                return self.model_copy(update={"inactive": mark})
+            case _:
+                return self.model_copy(update={"inactive": None})
+
+
+class Login(Head):
+    """Who holds an address, by its keyed hash; held under every policy, asked where each address is one contact's."""
+
+    KEY: ClassVar[str] = "login/{address_hash}"
+    EVENTS: ClassVar[tuple[type[Event], ...]] = (ContactCreated, EmailAdded, EmailChanged, EmailRemoved)
+
+    holders: tuple[ContactId, ...] = ()
+    count: int = 0
+
+    @classmethod
+    def keys(cls, event: Event) -> Iterable[str]:
+        gone, come = _hashes(event)
+        return sorted(cls.key(address_hash=each) for each in gone ^ come)
+
+    def fold(self, event: Event, mark: Mark) -> Self:
+        assert isinstance(event, ContactEvent)
+        held = [holder for holder in self.holders if holder != event.contact_id]
+        if isinstance(event, EmailRemoved) or (isinstance(event, EmailChanged) and len(held) < len(self.holders)):
+            return self.model_copy(update={"holders": tuple(held), "count": self.count - 1})
+        holders = tuple([*held, event.contact_id][-HOLDERS_KNOWN_MAX:])
+        return self.model_copy(update={"holders": holders, "count": self.count + 1})
+
+
+def _hashes(event: Event) -> tuple[set[str], set[str]]:
+    """Tell which addresses the contact no longer holds, and which it holds now."""
+    match event:
+        case ContactCreated():
+            return set(), {email.address_hash for email in event.emails}
+        case EmailAdded():
+            return set(), {event.address_hash}
+        case EmailRemoved():
+            return {event.address_hash}, set()
+        case EmailChanged():
+            return {event.before.address_hash}, {event.after.address_hash}
+        case _:
+            return set(), set()

@@ -1,0 +1,54 @@
+"""A head: the fold of the events that name its key, written with them. Decisions read it, commits rely on it."""
+
+from collections.abc import Iterable
+from typing import ClassVar, Literal, NamedTuple, Self
+from uuid import UUID
+
+from pydantic import ConfigDict
+
+from vinculum_shared.contracts.events import Event
+from vinculum_shared.contracts.values import AccountId, ContactId, Value
+
+Entry = Literal["on", "suspended"]
+
+
+class Mark(NamedTuple):
+    """Where an event is found again: its stream, and its version there. Its position is known only after the commit."""
+
+    event_id: UUID
+    type: str
+    stream: str
+    stream_version: int
+
+
+class Head(Value):
+    """State under a key. A key that no event has named yet has the state of the class's defaults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    KEY: ClassVar[str]
+    EVENTS: ClassVar[tuple[type[Event], ...]]
+
+    @classmethod
+    def key(cls, **ids: object) -> str:
+        return cls.KEY.format_map(ids)
+
+    @classmethod
+    def keys(cls, event: Event) -> Iterable[str]:
+        """Name the heads of this class that the event moves."""
+        return (cls.KEY.format_map(event.__dict__),)
+
+    def fold(self, event: Event, mark: Mark) -> Self:
+        raise NotImplementedError
+
+    def pair(self) -> tuple[AccountId, ContactId] | None:
+        """Give the link that is there now, for finding links by account and by contact."""
+        return None
+
+    def entry(self) -> Entry | None:
+        """Tell if somebody may enter, or is invited, by this link; or would, were it not suspended."""
+        return None
+
+    def pending(self) -> bool:
+        """Tell if this is the start of something that goes on in commits to follow."""
+        return False

@@ -1,0 +1,280 @@
+"""What a decision reads, and moves.
+
+`Heads` answers from what is loaded. What isn't raises `Unread`; it is then loaded, and `decide` runs again from the
+start. What was read is what the commit relies on, so nothing has to be declared and nothing can be forgotten.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, NamedTuple, TypeVar
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+from vinculum_command.domain import rejections
+from vinculum_command.domain.heads import HEADS
+from vinculum_command.domain.heads.accounts import Account
+from vinculum_command.domain.heads.contacts import Contact, Login
+from vinculum_command.domain.heads.head import Entry, Head, Mark
+from vinculum_command.domain.heads.links import Coverage, Link, Members, Memberships
+from vinculum_command.domain.heads.records import Record
+from vinculum_command.domain.heads.staff import StaffUser
+from vinculum_command.domain.heads.tenants import Rules, Tenant
+from vinculum_shared.contracts.events import Event
+from vinculum_shared.contracts.tenants import Policy, TenantSettings
+from vinculum_shared.contracts.values import AccountId, ContactId, RecordId, StaffId
+
+LINKS_AT_ONCE_MAX: Final = 1_000  # links whose access one commit changes; the rest follow in commits of their own
+
+H = TypeVar("H", bound=Head)
+
+_KINDS: Final[dict[str, type[Head]]] = {kind.KEY.partition("/")[0]: kind for kind in HEADS}
+_MOVED_BY: Final[dict[type[Event], list[type[Head]]]] = {}
+for _kind in HEADS:
+    for _event_type in _kind.EVENTS:
+        _MOVED_BY.setdefault(_event_type, []).append(_kind)
+
+
+def kind_of(key: str) -> type[Head]:
+    return _KINDS[key.partition("/")[0]]
+
+
+def moved_by(event: Event) -> Iterable[str]:
+    """Name the heads that an event moves; its stream's own head is one of them."""
+    return (key for kind in _MOVED_BY[type(event)] for key in kind.keys(event))
+
+
+class Stored(NamedTuple):
+    """A head with the number of events that it folds and the last of them; `token` None: no event has named it yet."""
+
+    version: int
+    token: UUID | None
+    head: Head
+
+
+class Recording(NamedTuple):
+    """An event on its way into the log."""
+
+    event: Event
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Enumeration:
+    """The links of an account or a contact, as a thing to be read: those with such an entry, after a given link."""
+
+    account_id: AccountId | None = None
+    contact_id: ContactId | None = None
+    entry: Entry | None = None
+    after: str = ""
+
+    @property
+    def relies_on(self) -> str:
+        if self.account_id:
+            return Members.key(account_id=self.account_id)
+        return Memberships.key(contact_id=self.contact_id)
+
+    def holds(self, link: Link) -> bool:
+        ours = link.account_id == self.account_id if self.account_id else link.contact_id == self.contact_id
+        return ours and link.linked and self.entry in {None, link.entry()}
+
+
+@dataclass(frozen=True, slots=True)
+class Violations:
+    """How much exists that a stricter policy would not allow, as a thing to be read: a warning, relied on by nothing."""
+
+    policy: str
+    bound: int
+
+
+Readable = str | Enumeration | Violations
+
+
+class Unread(Exception):  # noqa: N818  not an error: the way `decide` asks for what it needs
+    """What the decision needs to go on."""
+
+    def __init__(self, wanted: Iterable[Readable]) -> None:
+        self.wanted = frozenset(wanted)
+        super().__init__()
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What is known so far to the decisions of one group, the group's own moves included."""
+
+    heads: dict[str, Stored] = field(default_factory=dict)
+    links: dict[Enumeration, list[str]] = field(default_factory=dict)
+    moved_links: dict[str, Link] = field(default_factory=dict)
+    violations: dict[Violations, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Heads:
+    """The heads as one command sees them: those loaded, moved by the events that it has yielded so far."""
+
+    tenant: str
+    at: datetime
+    command_id: UUID
+    loaded: Loaded
+    new_event_id: Callable[[], UUID]
+    hashed: Callable[[str], str]
+    limited_to: StaffId | None = None
+    moved: dict[str, Stored] = field(default_factory=dict)
+    relied: set[str] = field(default_factory=set)
+    recorded: list[Recording] = field(default_factory=list)
+
+    def record(self, event: Event) -> None:
+        """Move the heads by an event that was decided."""
+        stream = event.stream
+        mark = Mark(self.new_event_id(), type(event).__name__, stream, self._stored(stream).version + 1)
+        for key in moved_by(event):
+            before = self._stored(key)
+            self.moved[key] = Stored(before.version + 1, mark.event_id, before.head.fold(event, mark))
+        self.recorded.append(Recording(event, mark))
+
+    def sees(self, account_id: AccountId) -> bool:
+        """Tell if the caller may see an account that is there."""
+        return (
+            self.limited_to is None
+            or self.limited_to in self._get(Account, Account.key(account_id=account_id)).managers
+        )
+
+    def version(self, stream: str) -> int:
+        return self._stored(stream).version
+
+    def derived_id(self, *of: object) -> UUID:
+        """Give an id that belongs to this command and to `of`: the same each time the command is decided."""
+        return uuid5(NAMESPACE_OID, "/".join(map(str, (self.command_id, *of))))
+
+    def prefetch(self, wanted: Iterable[Readable]) -> None:
+        """Ask for several things at once, where each alone would cost a load of its own."""
+        missing = {each for each in wanted if not self._known(each)}
+        if missing:
+            raise Unread(missing)
+
+    def _known(self, wanted: Readable) -> bool:
+        match wanted:
+            case str():
+                return wanted in self.moved or wanted in self.loaded.heads
+            case Enumeration():
+                return wanted in self.loaded.links
+            case Violations():
+                return wanted in self.loaded.violations
+
+    def _stored(self, key: str) -> Stored:
+        found = self.moved.get(key)
+        if found is None:
+            found = self.loaded.heads.get(key)
+            if found is None:
+                raise Unread((key,))
+            self.relied.add(key)
+        return found
+
+    def _get(self, kind: type[H], key: str) -> H:
+        head = self._stored(key).head
+        assert isinstance(head, kind)
+        return head
+
+    @property
+    def policy(self) -> Policy:
+        policy = self._get(Rules, Rules.KEY).policy
+        if policy is None:
+            raise rejections.TenantNotFound(tenant=self.tenant)
+        return policy
+
+    @property
+    def rules(self) -> Rules:
+        return self._get(Rules, Rules.KEY)
+
+    @property
+    def tenant_settings(self) -> TenantSettings | None:
+        return self._get(Tenant, Tenant.key(tenant=self.tenant)).settings
+
+    def staff(self, staff_id: StaffId) -> StaffUser:
+        return self._get(StaffUser, StaffUser.key(staff_id=staff_id))
+
+    def account(self, account_id: AccountId) -> Account:
+        """Give an account that is there, and that the caller may see."""
+        account = self._get(Account, Account.key(account_id=account_id))
+        if account.profile is None or not self.sees(account_id):
+            raise rejections.AccountNotFound(account_id=account_id)
+        return account
+
+    def active_account(self, account_id: AccountId) -> Account:
+        account = self.account(account_id)
+        if account.archived:
+            raise rejections.AccountArchived(account_id=account_id)
+        return account
+
+    def contact(self, contact_id: ContactId) -> Contact:
+        """Give a contact that is there, and that the caller may see: limited staff see those on their accounts."""
+        contact = self._get(Contact, Contact.key(contact_id=contact_id))
+        if contact.profile is None or not self._sees_contact(contact_id):
+            raise rejections.ContactNotFound(contact_id=contact_id)
+        return contact
+
+    def _sees_contact(self, contact_id: ContactId) -> bool:
+        return self.limited_to is None or any(self.sees(account) for account in self.memberships(contact_id).accounts)
+
+    def known_contact(self, contact_id: ContactId) -> Contact:
+        """Give a contact whoever asks: for what is decided about it, not for what is told."""
+        return self._get(Contact, Contact.key(contact_id=contact_id))
+
+    def active_contact(self, contact_id: ContactId) -> Contact:
+        contact = self.contact(contact_id)
+        if contact.inactive:
+            raise rejections.ContactInactive(contact_id=contact_id)
+        return contact
+
+    def link(self, account_id: AccountId, contact_id: ContactId) -> Link:
+        """Give the link of a pair, there or not."""
+        return self._get(Link, Link.key(account_id=account_id, contact_id=contact_id))
+
+    def linked(self, account_id: AccountId, contact_id: ContactId) -> Link:
+        """Give the link of a pair that exists and is linked."""
+        self.account(account_id)
+        self.contact(contact_id)
+        link = self.link(account_id, contact_id)
+        if not link.linked:
+            raise rejections.ContactNotLinked(account_id=account_id, contact_id=contact_id)
+        return link
+
+    def links(self, enumeration: Enumeration) -> list[Link]:
+        """Give the links of an account or a contact: LINKS_AT_ONCE_MAX, and one that tells that there are more."""
+        keys = self.loaded.links.get(enumeration)
+        if keys is None:
+            raise Unread((enumeration,))
+        self._stored(enumeration.relies_on)
+        found = (self._get(Link, key) for key in sorted({*keys, *self._moved_links(enumeration)}))
+        return [link for link in found if enumeration.holds(link)]
+
+    def _moved_links(self, enumeration: Enumeration) -> Iterable[str]:
+        """Name the links that this group has made or changed since the enumeration was loaded."""
+        moved = {**self.loaded.moved_links, **{k: s.head for k, s in self.moved.items() if isinstance(s.head, Link)}}
+        return (key for key, link in moved.items() if key > enumeration.after and enumeration.holds(link))
+
+    def members(self, account_id: AccountId) -> Members:
+        return self._get(Members, Members.key(account_id=account_id))
+
+    def memberships(self, contact_id: ContactId) -> Memberships:
+        return self._get(Memberships, Memberships.key(contact_id=contact_id))
+
+    def coverage(self, account_id: AccountId) -> Coverage:
+        return self._get(Coverage, Coverage.key(account_id=account_id))
+
+    def login(self, address_hash: str) -> Login:
+        return self._get(Login, Login.key(address_hash=address_hash))
+
+    def record_head(self, record_id: RecordId) -> Record:
+        record = self._get(Record, Record.key(record_id=record_id))
+        if record.type is None:
+            raise rejections.RecordNotFound(record_id=record_id)
+        return record
+
+    def exists(self, key: str) -> bool:
+        """Tell if any event has named the key."""
+        return self._stored(key).version > 0
+
+    def violations(self, policy: str, bound: int) -> int:
+        wanted = Violations(policy, bound)
+        self.prefetch((wanted,))
+        return self.loaded.violations[wanted]

@@ -1,0 +1,253 @@
+"""Links: made from either side, changed, moved and ended."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from vinculum_command.domain.access import close, pair_keys
+from vinculum_command.domain.commands import Decision, EffectiveAt
+from vinculum_command.domain.contacts import profiles
+from vinculum_command.domain.contacts.profiles import NewContact
+from vinculum_command.domain.heads.links import Link
+from vinculum_command.domain.heads.view import Heads, Readable
+from vinculum_command.domain.notifications import uncovered
+from vinculum_command.domain.rejections import (
+    AccountRequired,
+    ContactAlreadyLinked,
+    LastContact,
+    PrimaryRequired,
+)
+from vinculum_shared.contracts.events import Event
+from vinculum_shared.contracts.links import ContactLinked, ContactUnlinked, LinkChanged, LinkTerms
+from vinculum_shared.contracts.topics import TOPICS
+from vinculum_shared.contracts.values import AccountId, Code, ContactId, Input, Name, Text
+from vinculum_shared.recipients import wants_anywhere
+
+
+class LinkedContact(LinkTerms, Input):
+    contact_id: ContactId
+
+
+class LinkedAccount(LinkTerms, Input):
+    account_id: AccountId
+
+
+class NewLink(LinkTerms, Input):
+    """An existing contact, or a new one."""
+
+    contact_id: ContactId | None = None
+    new_contact: NewContact | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.contact_id is None) == (self.new_contact is None):
+            raise ValueError("give either contact_id or new_contact")
+        return self
+
+    @property
+    def contact(self) -> ContactId:
+        contact_id = self.new_contact.id if self.new_contact else self.contact_id
+        assert contact_id
+        return contact_id
+
+
+class LinkContacts(EffectiveAt):
+    """Link contacts to an account, all or none (TD-8, TD-16, ZD-17, DY-16)."""
+
+    TARGET: ClassVar[str] = "account/{account_id}"
+
+    account_id: AccountId
+    contacts: tuple[NewLink, ...] = Field(min_length=1, max_length=200)
+
+    def reads(self) -> Iterable[Readable]:
+        for new in self.contacts:
+            yield from pair_keys(self.account_id, new.contact)
+
+    def decide(self, heads: Heads) -> Decision:
+        self.check_past(heads)
+        heads.active_account(self.account_id)
+        for new in self.contacts:
+            if new.new_contact:
+                yield from profiles.create(heads, new.new_contact)
+            yield from link(heads, self.account_id, new.contact, new)
+
+
+class LinkAccounts(EffectiveAt):
+    """Link a contact to accounts, all or none (TD-28, TD-29)."""
+
+    TARGET: ClassVar[str] = "contact/{contact_id}"
+
+    contact_id: ContactId
+    accounts: tuple[LinkedAccount, ...] = Field(min_length=1, max_length=200)
+
+    def reads(self) -> Iterable[Readable]:
+        for new in self.accounts:
+            yield from pair_keys(new.account_id, self.contact_id)
+
+    def decide(self, heads: Heads) -> Decision:
+        self.check_past(heads)
+        heads.active_contact(self.contact_id)
+        for new in self.accounts:
+            yield from link(heads, new.account_id, self.contact_id, new)
+
+
+class PutLink(EffectiveAt):
+    """Link the pair, or change what its link says. Fields left out stay."""
+
+    TARGET: ClassVar[str] = "link/{account_id}/{contact_id}"
+
+    account_id: AccountId
+    contact_id: ContactId
+    role: Name | None = None
+    job_title: Name | None = None
+    primary: bool = False
+
+    def reads(self) -> Iterable[Readable]:
+        return pair_keys(self.account_id, self.contact_id)
+
+    def decide(self, heads: Heads) -> Decision:
+        self.check_past(heads)
+        heads.active_account(self.account_id)
+        heads.active_contact(self.contact_id)
+        now = heads.link(self.account_id, self.contact_id)
+        given = self.given(LinkTerms)
+        if now.linked:
+            yield from change(heads, now, given)
+        else:
+            yield from link(heads, self.account_id, self.contact_id, LinkTerms(**given))
+
+
+class ChangeLink(EffectiveAt):
+    """Change what a link says."""
+
+    TARGET: ClassVar[str] = "link/{account_id}/{contact_id}"
+
+    account_id: AccountId
+    contact_id: ContactId
+    role: Name | None = None
+    job_title: Name | None = None
+    primary: bool = False
+
+    def reads(self) -> Iterable[Readable]:
+        return pair_keys(self.account_id, self.contact_id)
+
+    def decide(self, heads: Heads) -> Decision:
+        self.check_past(heads)
+        now = heads.linked(self.account_id, self.contact_id)
+        heads.active_account(self.account_id)
+        heads.active_contact(self.contact_id)
+        yield from change(heads, now, self.given(LinkTerms))
+
+
+class UnlinkContact(EffectiveAt):
+    """End a link, and with it all that hung on it: access, permissions, preferences (TD-20, TD-21, ZD-23)."""
+
+    TARGET: ClassVar[str] = "link/{account_id}/{contact_id}"
+
+    account_id: AccountId
+    contact_id: ContactId
+    reason: Code | None = None
+    comment: Text | None = None
+
+    def reads(self) -> Iterable[Readable]:
+        return pair_keys(self.account_id, self.contact_id)
+
+    def decide(self, heads: Heads) -> Decision:
+        self.check_past(heads)
+        now = heads.linked(self.account_id, self.contact_id)
+        if heads.policy.contact_requires_account and heads.memberships(self.contact_id).count == 1:
+            raise AccountRequired(contact_id=self.contact_id)
+        yield from leave(heads, now, self.comment)
+
+
+class TransferContact(EffectiveAt):
+    """Move a contact from one account to another in one step. It starts there from the defaults."""
+
+    TARGET: ClassVar[str] = "contact/{contact_id}"
+
+    contact_id: ContactId
+    from_account_id: AccountId
+    to_account_id: AccountId
+
+    def reads(self) -> Iterable[Readable]:
+        yield from pair_keys(self.from_account_id, self.contact_id)
+        yield from pair_keys(self.to_account_id, self.contact_id)
+
+    def decide(self, heads: Heads) -> Decision:
+        self.check_past(heads)
+        now = heads.linked(self.from_account_id, self.contact_id)
+        heads.active_account(self.to_account_id)
+        heads.active_contact(self.contact_id)
+        if self.from_account_id != self.to_account_id:
+            terms = now.terms.model_copy(update={"primary": False})
+            yield from leave(heads, now)
+            yield from link(heads, self.to_account_id, self.contact_id, terms)
+
+
+def link(heads: Heads, account_id: AccountId, contact_id: ContactId, terms: LinkTerms) -> Iterator[Event]:
+    """Link a pair; a pair that is linked already stays as it is."""
+    heads.active_account(account_id)
+    heads.active_contact(contact_id)
+    if heads.link(account_id, contact_id).linked:
+        return
+    policy, members, memberships = heads.policy, heads.members(account_id), heads.memberships(contact_id)
+    most = policy.max_accounts_per_contact
+    if most is not None and memberships.count >= most:
+        visible = [account for account in memberships.accounts if heads.sees(account)]
+        raise ContactAlreadyLinked(contact_id=contact_id, account_id=visible[0] if visible else None)
+    primary = terms.primary or (policy.primary_contact == "first_forced" and members.count == 0)
+    if primary and members.primary:
+        yield from _primary_no_more(heads, account_id, members.primary)
+    yield ContactLinked.of(
+        terms,
+        account_id=account_id,
+        contact_id=contact_id,
+        primary=primary,
+        features=policy.starting_features(),
+        topics=policy.starting_topics(),
+    )
+
+
+def change(heads: Heads, now: Link, given: dict[str, Any]) -> Iterator[Event]:
+    """Change the terms that are given."""
+    assert now.account_id
+    assert now.contact_id
+    after = now.terms.model_copy(update=given)
+    if now.terms.primary and not after.primary and heads.policy.primary_contact == "first_forced":
+        raise PrimaryRequired(account_id=now.account_id)
+    if after == now.terms:
+        return
+    members = heads.members(now.account_id)
+    if after.primary and members.primary not in {None, now.contact_id}:
+        yield from _primary_no_more(heads, now.account_id, members.primary)
+    yield LinkChanged(account_id=now.account_id, contact_id=now.contact_id, before=now.terms, after=after)
+
+
+def leave(heads: Heads, now: Link, comment: str | None = None) -> Decision:
+    """End a link: the account keeps the contacts that it must have, and nothing of the link stays open."""
+    assert now.account_id
+    assert now.contact_id
+    members, policy = heads.members(now.account_id), heads.policy
+    if members.count <= policy.min_contacts_per_account:
+        raise LastContact(account_id=now.account_id)
+    if policy.primary_contact == "first_forced" and now.terms.primary and members.count > 1:
+        raise PrimaryRequired(account_id=now.account_id)
+    yield ContactUnlinked(
+        account_id=now.account_id,
+        contact_id=now.contact_id,
+        before=now.terms,
+        features=now.features,
+        preferences=now.preferences,
+        comment=comment,
+    )
+    yield from close(now, "unlinked")
+    lost = [topic for topic in TOPICS if wants_anywhere(now.preferences, topic)]
+    yield from uncovered(heads, {now.account_id: lost})
+
+
+def _primary_no_more(heads: Heads, account_id: AccountId, contact_id: ContactId | None) -> Iterator[Event]:
+    assert contact_id
+    before = heads.link(account_id, contact_id).terms
+    after = before.model_copy(update={"primary": False})
+    yield LinkChanged(account_id=account_id, contact_id=contact_id, before=before, after=after)

@@ -1,0 +1,83 @@
+"""Staff users: who works at the tenant, and with which roles."""
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from vinculum_command.domain.commands import Command, Decision, Needs, new_id
+from vinculum_command.domain.heads.staff import StaffUser
+from vinculum_command.domain.heads.view import Heads
+from vinculum_command.domain.rejections import IdTaken, StaffInactive, StaffNotFound
+from vinculum_shared.contracts.staff import (
+    Limits,
+    Role,
+    StaffProfile,
+    StaffUserAdded,
+    StaffUserChanged,
+    StaffUserDeactivated,
+)
+from vinculum_shared.contracts.values import Address, Name, StaffId
+
+
+class AddStaffUser(Command):
+    """Add a staff user to the tenant."""
+
+    ROLE: ClassVar[Needs] = "admin"
+    TARGET: ClassVar[str] = "staff/{id}"
+
+    id: StaffId = Field(default_factory=new_id)
+    name: Name
+    email: Address
+    roles: tuple[Role, ...] = Field(min_length=1, max_length=5)
+    limits: Limits = Limits()
+
+    def decide(self, heads: Heads) -> Decision:
+        if heads.staff(self.id).profile:
+            raise IdTaken(staff_id=self.id)
+        yield StaffUserAdded.of(self, staff_id=self.id)
+
+
+class ChangeStaffUser(Command):
+    """Change a staff user's name, address, roles or limits."""
+
+    ROLE: ClassVar[Needs] = "admin"
+    TARGET: ClassVar[str] = "staff/{staff_id}"
+
+    staff_id: StaffId
+    name: Name = ""
+    email: Address = ""
+    roles: tuple[Role, ...] = Field(default=(), min_length=1, max_length=5)
+    limits: Limits = Limits()
+
+    def decide(self, heads: Heads) -> Decision:
+        before = _there(heads, self.staff_id)
+        after = before.model_copy(update=self.given(StaffProfile))
+        if not heads.staff(self.staff_id).active:
+            raise StaffInactive(staff_id=self.staff_id)
+        if after != before:
+            yield StaffUserChanged(staff_id=self.staff_id, before=before, after=after)
+
+
+class DeactivateStaffUser(Command):
+    """End a staff user's rights. Nothing that must have a manager is left with none."""
+
+    ROLE: ClassVar[Needs] = "admin"
+    TARGET: ClassVar[str] = "staff/{staff_id}"
+
+    staff_id: StaffId
+    successor_id: StaffId | None = None
+
+    def decide(self, heads: Heads) -> Decision:
+        _there(heads, self.staff_id)
+        if self.successor_id:
+            heads.prefetch([StaffUser.key(staff_id=self.successor_id)])
+            _there(heads, self.successor_id)
+        if heads.staff(self.staff_id).active:
+            yield StaffUserDeactivated(staff_id=self.staff_id)
+
+
+def _there(heads: Heads, staff_id: StaffId) -> StaffProfile:
+    profile = heads.staff(staff_id).profile
+    if profile is None:
+        raise StaffNotFound(staff_id=staff_id)
+    return profile

@@ -1,0 +1,120 @@
+"""Tenants: registration, settings, and the change of their rules."""
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import Field, JsonValue, model_validator
+
+from vinculum_command.domain.commands import Caution, Command, Decision, Needs, PolicyViolations, new_id
+from vinculum_command.domain.heads.staff import StaffUser
+from vinculum_command.domain.heads.tenants import Rules
+from vinculum_command.domain.heads.view import Heads, Readable, Violations
+from vinculum_command.domain.policies import effective
+from vinculum_command.domain.rejections import IdTaken, TenantNotFound
+from vinculum_shared.contracts.staff import StaffUserAdded
+from vinculum_shared.contracts.tenants import (
+    Policy,
+    PolicyChanged,
+    Profile,
+    TenantChanged,
+    TenantRegistered,
+    TenantSettings,
+)
+from vinculum_shared.contracts.values import Address, Input, Locale, Name, StaffId, TenantId
+
+
+class PolicyTerms(Input):
+    profile: Profile
+    overrides: Annotated[dict[str, JsonValue], Field(max_length=50)] = {}
+
+    @model_validator(mode="after")
+    def _valid(self) -> Self:
+        self.effective()
+        return self
+
+    def effective(self) -> Policy:
+        return effective(self.profile, self.overrides)
+
+
+class FirstAdmin(Input):
+    id: StaffId = Field(default_factory=new_id)
+    name: Name
+    email: Address
+
+
+class RegisterTenant(Command, PolicyTerms, TenantSettings):
+    """Let a firm use Vinculum, with the rules of a profile and its first staff user."""
+
+    ROLE: ClassVar[Needs] = "platform"
+    TARGET: ClassVar[str] = "tenant/{tenant}"
+
+    tenant: TenantId
+    admin: FirstAdmin
+
+    def reads(self) -> Iterable[Readable]:
+        return (StaffUser.key(staff_id=self.admin.id),)
+
+    def decide(self, heads: Heads) -> Decision:
+        if heads.tenant_settings:
+            raise IdTaken(tenant=self.tenant)
+        yield TenantRegistered.of(self)
+        yield PolicyChanged(tenant=self.tenant, profile=self.profile, before=None, after=self.effective())
+        admin = self.admin
+        yield StaffUserAdded(staff_id=admin.id, name=admin.name, email=admin.email, roles=("admin",))
+
+
+class ChangeTenant(Command):
+    """Change the tenant's name, portal or language."""
+
+    ROLE: ClassVar[Needs] = "admin"
+    TARGET: ClassVar[str] = "tenant/{tenant}"
+
+    tenant: TenantId
+    name: Name = ""
+    portal_url: str | None = None
+    locale: Locale = "en"
+
+    def decide(self, heads: Heads) -> Decision:
+        before = heads.tenant_settings
+        if before is None or self.tenant != heads.tenant:
+            raise TenantNotFound(tenant=self.tenant)
+        after = TenantSettings.model_validate(before.model_dump() | self.given(TenantSettings))
+        if after != before:
+            yield TenantChanged(tenant=self.tenant, before=before, after=after)
+
+
+class ChangePolicy(Command, PolicyTerms):
+    """Choose a profile and the tenant's own values. What exists already stays."""
+
+    ROLE: ClassVar[Needs] = "admin"
+    TARGET: ClassVar[str] = Rules.KEY
+
+    def decide(self, heads: Heads) -> Decision:
+        before, after = heads.policy, self.effective()
+        if after != before or self.profile != heads.rules.profile:
+            yield PolicyChanged(tenant=heads.tenant, profile=self.profile, before=before, after=after)
+            yield from _violations(heads, before, after)
+
+
+def _violations(heads: Heads, before: Policy, after: Policy) -> Iterator[Caution]:
+    """Count what the stricter of the new values would not allow."""
+    stricter: dict[str, Any] = {
+        name: value
+        for name, value in after.model_dump(include=set(COUNTED)).items()
+        if value != getattr(before, name) and value not in (None, 0)
+    }
+    wanted = [Violations(name, int(value)) for name, value in stricter.items()]
+    heads.prefetch(wanted)
+    for each in wanted:
+        count = heads.violations(each.policy, each.bound)
+        if count:
+            yield PolicyViolations(policy=each.policy, count=count)
+
+
+COUNTED = (
+    "max_accounts_per_contact",
+    "min_contacts_per_account",
+    "contact_requires_account",
+    "unique_contact_email",
+)
+"""Policies whose violations are counted."""
