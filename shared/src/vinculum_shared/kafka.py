@@ -1,4 +1,4 @@
-"""The topic, and how it is written and read: every option that delivery depends on is given here, none is left to chance."""
+"""The topic, and how it is written and read: every option that delivery depends on is given, none left to chance."""
 
 import asyncio
 from typing import Any, Final

@@ -156,13 +156,13 @@ def problem_response(problem: Problem) -> Response:
 
 
 async def answer_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)  # noqa: S101  Starlette's handlers take any exception
+    assert isinstance(error, Problem)
     return problem_response(error)
 
 
 async def answer_http_exception(_: Request, error: Exception) -> Response:
     """Of the router (404, 405) and of FastAPI, which hides a problem that came up while it read a body."""
-    assert isinstance(error, HTTPException)  # noqa: S101
+    assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, Problem):
         return problem_response(error.__cause__)
     known = {problem.status: problem for problem in (Malformed, Unauthorized, Forbidden, NotFound, MethodNotAllowed)}
@@ -173,7 +173,7 @@ async def answer_http_exception(_: Request, error: Exception) -> Response:
 
 async def answer_invalid_request(_: Request, error: Exception) -> Response:
     """What FastAPI found wrong. An id in the path that can't be one is an address where nothing is."""
-    assert isinstance(error, RequestValidationError)  # noqa: S101
+    assert isinstance(error, RequestValidationError)
     found = error.errors()
     if any(each["type"] == "json_invalid" for each in found):
         return problem_response(Malformed("The body is not JSON."))
@@ -191,7 +191,7 @@ async def answer_invalid_request(_: Request, error: Exception) -> Response:
 
 
 async def answer_invalid_body(_: Request, error: Exception) -> Response:
-    assert isinstance(error, ValidationError)  # noqa: S101
+    assert isinstance(error, ValidationError)
     return problem_response(problems.invalid(error.errors()))
 
 

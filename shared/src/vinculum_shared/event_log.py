@@ -1,0 +1,105 @@
+"""The log over HTTP, for what Kafka did not bring: gaps, the beginning, and how far the log has got."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Self
+from uuid import UUID
+
+import httpx2
+import orjson
+
+from vinculum_shared import telemetry
+from vinculum_shared.contracts import envelope
+from vinculum_shared.contracts.events import Event
+from vinculum_shared.tokens import TokenFile
+
+PAGE_EVENTS: Final = 1_000
+TIMEOUT_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An event before it is decoded: enough to know whether it is new, and where its commit ends."""
+
+    tenant: str
+    position: int
+    commit_index: int
+    commit_size: int
+    stream: str
+    event: dict[str, Any]
+
+    @classmethod
+    def read(cls, value: bytes | str) -> Self:
+        """ValueError or KeyError if it isn't an event."""
+        event = orjson.loads(value)
+        return cls(
+            event["tenant"], event["position"], event["commitindex"], event["commitsize"], event["subject"], event
+        )
+
+    @property
+    def id(self) -> UUID:
+        return UUID(self.event["id"])
+
+    @property
+    def type(self) -> str:
+        return envelope.short_type(self.event["type"])
+
+    def decode(self) -> envelope.Recorded[Event]:
+        return envelope.from_json(self.event)
+
+
+class EventLog:
+    """`GET /v1/log` of the command service, under a token for the log of all tenants."""
+
+    def __init__(self, http: httpx2.AsyncClient, token: TokenFile) -> None:
+        self.http = http
+        self.token = token
+
+    async def after(self, tenant: str, position: int, limit: int = PAGE_EVENTS) -> list[Line]:
+        """A page of one tenant's log."""
+        return await self._page({"tenant": tenant, "after": str(position), "limit": str(limit)})
+
+    async def all_after(self, tenant: str, position: int) -> list[Line]:
+        """A page of all tenants' logs, in the order of tenant and position."""
+        return await self._page({"after": f"{tenant}:{position}", "limit": str(PAGE_EVENTS)})
+
+    async def positions(self, tenant: str | None = None) -> dict[str, int]:
+        """Each tenant's last position, or the one's."""
+        answer = await self._get("/v1/log/positions", {"tenant": tenant} if tenant else {})
+        positions: dict[str, int] = orjson.loads(answer.content)["positions"]
+        return positions
+
+    async def _page(self, query: dict[str, str]) -> list[Line]:
+        answer = await self._get("/v1/log", query)
+        return [Line.read(line) for line in answer.content.splitlines() if line]
+
+    async def _get(self, path: str, query: dict[str, str]) -> httpx2.Response:
+        headers = {
+            "Authorization": f"Bearer {self.token.read()}",
+            "Accept": "application/x-ndjson, application/json",
+            "traceparent": telemetry.continued(telemetry.traceparent.get()),
+        }
+        answer = await self.http.get(path, params=query, headers=headers)
+        return answer.raise_for_status()
+
+
+@asynccontextmanager
+async def open_log(command_url: str, token: TokenFile) -> AsyncIterator[EventLog]:
+    async with httpx2.AsyncClient(base_url=command_url, timeout=TIMEOUT_SECONDS) as http:
+        yield EventLog(http, token)
+
+
+def whole_commits(lines: Iterable[Line]) -> tuple[list[Line], list[Line]]:
+    """Part lines, contiguous in each tenant, into whole commits and the beginnings of commits that go on."""
+    by_tenant: dict[str, list[Line]] = {}
+    for line in lines:
+        by_tenant.setdefault(line.tenant, []).append(line)
+    whole: list[Line] = []
+    begun: list[Line] = []
+    for own in by_tenant.values():
+        last = own[-1]
+        end = len(own) if last.commit_index == last.commit_size else len(own) - last.commit_index
+        whole += own[:end]
+        begun += own[end:]
+    return whole, begun

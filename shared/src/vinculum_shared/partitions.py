@@ -1,0 +1,125 @@
+"""Which partitions of the topic this instance reads, and from where: kept in the service's own database."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, LiteralString
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from vinculum_shared.event_log import Line
+from vinculum_shared.postgres import Connection, Pool
+
+log = structlog.get_logger()
+
+POLL_MS: Final = 250
+BATCH_RECORDS: Final = 2_000  # 500 in a batch are almost as fast, more than 2,000 no faster
+
+OFFSETS: LiteralString = "SELECT partition, next_offset FROM subscription_offset WHERE topic = $1"
+KEEP: LiteralString = """
+    INSERT INTO subscription_offset (topic, partition, next_offset)
+    SELECT $1, partition, next_offset FROM unnest($2::int[], $3::bigint[]) AS kept (partition, next_offset)
+    ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset"""
+
+
+@dataclass
+class Claim:
+    """A partition that is read: the offset stored, the one to read next, and the lines between them that wait."""
+
+    stored_offset: int
+    next_offset: int
+    held: list[tuple[int, Line]] = field(default_factory=list)
+
+    @property
+    def first_unapplied(self) -> int:
+        return self.held[0][0] if self.held else self.next_offset
+
+
+class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Follows the group's assignments. Records of a partition count only once it is claimed.
+
+    aiokafka goes on fetching while `on_partitions_assigned` runs, and swallows what that raises: so what came before
+    the claim is dropped, and a failed claim is kept as `fatal`, for the loop to end on.
+    """
+
+    def __init__(self, consumer: AIOKafkaConsumer, pool: Pool, topic: str) -> None:
+        self.consumer = consumer
+        self.pool = pool
+        self.topic = topic
+        self.claims: dict[TopicPartition, Claim] = {}
+        self.fatal: BaseException | None = None
+        self.begun_at_end = False
+        """Some partition is read from where it ended: what is before that has to come from the log."""
+
+    async def on_partitions_revoked(self, _: set[TopicPartition]) -> None:
+        self.claims.clear()
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        try:
+            await self.claim(assigned)
+        except BaseException as error:
+            self.fatal = error
+            raise
+
+    async def claim(self, assigned: set[TopicPartition]) -> None:
+        """Go to the stored offsets. A partition without one is read from its end: the log has the past in bulk."""
+        self.claims.clear()
+        stored = {row["partition"]: row["next_offset"] for row in await self.pool.fetch(OFFSETS, self.topic)}
+        new = [partition for partition in assigned if partition.partition not in stored]
+        if new:
+            ends = {each.partition: end for each, end in (await self.consumer.end_offsets(new)).items()}
+            await keep_offsets(self.pool, self.topic, ends)
+            self.begun_at_end = True
+            stored |= ends
+        for partition in assigned:  # no await from here on: nothing is fetched between the seek and the claim
+            with suppress(IllegalStateError):  # lost in the meantime
+                self.consumer.seek(partition, stored[partition.partition])
+                self.claims[partition] = Claim(stored[partition.partition], stored[partition.partition])
+        log.info("partitions_claimed", topic=self.topic, partitions=sorted(each.partition for each in self.claims))
+
+    async def poll(self) -> None:
+        """Add what has come to the claims."""
+        if self.fatal is not None:
+            raise self.fatal
+        try:
+            polled = await self.consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_RECORDS)
+        except NoOffsetForPartitionError:
+            return  # fetched before the claim, whose seek says where
+        except OffsetOutOfRangeError as error:
+            await self.from_beginning(*error.args[0])
+            return
+        for partition, records in polled.items():
+            if claim := self.claims.get(partition):
+                claim.held += read(records)
+                claim.next_offset = records[-1].offset + 1
+
+    async def from_beginning(self, *partitions: TopicPartition) -> None:
+        """The offset is gone, by retention or with the whole topic: read what there is, and the log fills the rest."""
+        log.warning("offset_out_of_range", topic=self.topic, partitions=[each.partition for each in partitions])
+        for partition in partitions:
+            with suppress(IllegalStateError):
+                await self.consumer.seek_to_beginning(partition)
+                self.claims[partition].held.clear()
+
+    async def commit_for_monitoring(self) -> None:
+        """Kafka's own tools show the lag by its committed offsets; nothing reads them back."""
+        with suppress(KafkaError):
+            await self.consumer.commit({each: claim.first_unapplied for each, claim in self.claims.items()})
+
+
+def read(records: list[ConsumerRecord]) -> list[tuple[int, Line]]:
+    """What isn't an event is passed over: if one should have been there, its position is missing, and noticed."""
+    lines = []
+    for record in records:
+        try:
+            lines.append((record.offset, Line.read(record.value)))
+        except (ValueError, LookupError, TypeError) as error:
+            log.warning("not_an_event", partition=record.partition, offset=record.offset, reason=type(error).__name__)
+    return lines
+
+
+async def keep_offsets(connection: Connection | Pool, topic: str, offsets: Mapping[int, int]) -> None:
+    await connection.execute(KEEP, topic, list(offsets), list(offsets.values()))
