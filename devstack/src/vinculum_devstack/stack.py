@@ -43,9 +43,16 @@ class Stack:
 
     async def start(self, progress: Progress) -> None:
         """Start what doesn't run, and what runs with other settings. If that fails, stop what was started."""
+        servers, services = self._servers(), [self._service(name) for name in SERVICES]
+        await self._make_room(servers + services)
         try:
-            await self.start_servers(progress)
-            await self.start_services(progress)
+            await self._bring_up(servers, progress)
+            with progress.step("migrations"):
+                await side_by_side(*(self.processes.complete(self.services.migration(name)) for name in SERVICES))
+            self.services.write_tokens()
+            await self._bring_up(services, progress)
+            with progress.step("demo tenants"):
+                await register_demo_tenants(self.services.url("command"), mint(self.data, kind="platform"))
         except BaseException:
             await self.processes.stop(*self.processes.started)
             raise
@@ -56,7 +63,7 @@ class Stack:
         }
         write_json(self.data / "stack.json", addresses)
 
-    async def start_servers(self, progress: Progress) -> None:
+    def _servers(self) -> list[Part]:
         """What the services need: our own Postgres and Kafka, where no others are named, and the mail sink."""
         postgres, kafka = self._postgres, self._kafka
         servers = [self._mail_sink()]
@@ -64,15 +71,7 @@ class Stack:
             servers.append(postgres.part)
         if self.kafka_bootstrap == kafka.bootstrap:
             servers.append(kafka.part)
-        await self._start(servers, progress)
-
-    async def start_services(self, progress: Progress) -> None:
-        with progress.step("migrations"):
-            await side_by_side(*(self.processes.complete(self.services.migration(name)) for name in SERVICES))
-        self.services.write_tokens()
-        await self._start([self._service(name) for name in SERVICES], progress)
-        with progress.step("demo tenants"):
-            await register_demo_tenants(self.services.url("command"), mint(self.data, kind="platform"))
+        return servers
 
     @property
     def _postgres(self) -> Postgres:
@@ -92,17 +91,19 @@ class Stack:
         program = self.services.program(name)
         return Part(program, lambda: is_ready(self.services.url(name)), ports=(name, f"{name}_metrics"))
 
-    async def _start(self, parts: list[Part], progress: Progress) -> None:
+    async def _make_room(self, parts: list[Part]) -> None:
         missing = [part for part in parts if not self.processes.runs_as(part.program)]
         await self.processes.stop(*(part.program.name for part in missing))
         for part in missing:
             for port in part.ports:
                 ports.require_free(port, self.ports[port])
-        await side_by_side(*(self._bring_up(part, progress) for part in missing))
 
-    async def _bring_up(self, part: Part, progress: Progress) -> None:
-        with progress.step(part.program.name):
-            await self.processes.bring_up(part)
+    async def _bring_up(self, parts: list[Part], progress: Progress) -> None:
+        async def bring_up(part: Part) -> None:
+            with progress.step(part.program.name):
+                await self.processes.bring_up(part)
+
+        await side_by_side(*(bring_up(part) for part in parts if not self.processes.running(part.program.name)))
 
 
 async def down(data: Path) -> None:
