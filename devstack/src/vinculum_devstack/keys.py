@@ -63,10 +63,10 @@ def service_secrets(data: Path, service: str) -> dict[str, str]:
     return {f"VINCULUM_{service.upper()}_{name}": value for name, value in keys(data)["secrets"][service].items()}
 
 
-def write_token(path: Path, token: str) -> None:
+def write_secret(path: Path, content: str) -> None:
     draft = path.with_suffix(".draft")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(token)
+        file.write(content)
     draft.replace(path)
 
 

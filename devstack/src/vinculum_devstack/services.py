@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
 
-from vinculum_devstack.keys import jwks, keys, service_secrets, write_token
+from vinculum_devstack.keys import jwks, keys, service_secrets, write_secret
 from vinculum_devstack.ports import HOST
 from vinculum_devstack.processes import Program
 from vinculum_devstack.tokens import mint
@@ -33,11 +33,6 @@ class Services:
     def url(self, service: str) -> str:
         return f"http://{HOST}:{self.ports[service]}"
 
-    def write_tokens(self) -> None:
-        for service, scopes in SCOPES.items():
-            token = mint(self.data, kind="service", sub=service, scopes=scopes, expires_seconds=SERVICE_TOKEN_SECONDS)
-            write_token(self._token_file(service), token)
-
     def migration(self, service: str) -> Program:
         settings = self._settings(service) | {f"VINCULUM_{service.upper()}_ADMIN_URL": self.postgres_url}
         return Program(f"migrate-{service}", [sys.executable, "-m", f"vinculum_{service}", "migrate"], settings)
@@ -48,10 +43,10 @@ class Services:
     def _settings(self, service: str) -> dict[str, str]:
         own = {
             "command": {},
-            "projection": {"COMMAND_URL": self.url("command"), "SERVICE_TOKEN_FILE": self._token_file(service)},
+            "projection": {"COMMAND_URL": self.url("command"), "SERVICE_TOKEN_FILE": token_file(self.data, service)},
             "notifier": {
                 "COMMAND_URL": self.url("command"),
-                "SERVICE_TOKEN_FILE": self._token_file(service),
+                "SERVICE_TOKEN_FILE": token_file(self.data, service),
                 "SMTP_URL": f"smtp://{HOST}:{self.ports['smtp']}",
                 "MAIL_FROM": "Vinculum <no-reply@example.com>",
                 "PUBLIC_URL": self.url("notifier"),
@@ -76,8 +71,15 @@ class Services:
         server = url.netloc.rpartition("@")[2]
         return urlunsplit(url._replace(netloc=f"{role}:{password}@{server}", path=f"/{role}"))
 
-    def _token_file(self, service: str) -> Path:
-        return self.data / f"{service}.token"
+
+def write_service_tokens(data: Path) -> None:
+    for service, scopes in SCOPES.items():
+        token = mint(data, kind="service", sub=service, scopes=scopes, expires_seconds=SERVICE_TOKEN_SECONDS)
+        write_secret(token_file(data, service), token)
+
+
+def token_file(data: Path, service: str) -> Path:
+    return data / f"{service}.token"
 
 
 async def is_ready(url: str) -> bool:

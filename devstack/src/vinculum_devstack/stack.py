@@ -17,7 +17,7 @@ from vinculum_devstack.postgres import Postgres, end_orphans
 from vinculum_devstack.problems import StackError
 from vinculum_devstack.processes import Part, Processes, Program
 from vinculum_devstack.progress import Progress
-from vinculum_devstack.services import SERVICES, Services, is_ready
+from vinculum_devstack.services import SERVICES, Services, is_ready, write_service_tokens
 from vinculum_devstack.tenants import register_demo_tenants
 from vinculum_devstack.tokens import mint
 
@@ -49,7 +49,7 @@ class Stack:
             await self._bring_up(servers, progress)
             with progress.step("migrations"):
                 await side_by_side(*(self.processes.complete(self.services.migration(name)) for name in SERVICES))
-            self.services.write_tokens()
+            write_service_tokens(self.data)
             await self._bring_up(services, progress)
             with progress.step("demo tenants"):
                 await register_demo_tenants(self.services.url("command"), mint(self.data, kind="platform"))
