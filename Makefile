@@ -3,8 +3,9 @@
 SHELL := /bin/bash
 
 # The first Python that is new enough; PYTHON=… names another.
-PYTHON ?= $(firstword $(foreach python,python3 python3.14 python3.13 python3.12 python3.11,$(if \
-	$(shell $(python) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(python))))
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(or $(firstword $(foreach python,python3 python3.14 python3.13 python3.12 python3.11,\
+	$(shell $(python) -c '$(NEW_ENOUGH)' 2>/dev/null && echo $(python)))),python3)
 BIN := .venv/bin
 SERVICES := command projection notifier
 PACKAGES := shared $(SERVICES:%=services/%) devstack
@@ -52,7 +53,8 @@ lock: .venv/ready ## Pin the dependencies anew (UPGRADE=1: to their newest versi
 	$(BIN)/python tools/lock_kafka.py
 
 .venv/ready: requirements/dev.txt $(PYPROJECTS)
-	@$(if $(PYTHON),,echo "Python 3.11 or later is needed and none was found. Install one, or name it: make PYTHON=…" >&2; exit 1)
+	@$(PYTHON) -c '$(NEW_ENOUGH)' || \
+		{ echo "Python 3.11 or later is needed, and $(PYTHON) is not that. Install one, or name it: make PYTHON=…" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	@sed -n '/^uv==/,/[^\\]$$/p' requirements/dev.txt > .venv/uv.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt
