@@ -48,7 +48,7 @@ class Services:
                 "COMMAND_URL": self.url("command"),
                 "SERVICE_TOKEN_FILE": token_file(self.data, service),
                 "SMTP_URL": f"smtp://{HOST}:{self.ports['smtp']}",
-                "MAIL_FROM": "Vinculum <no-reply@example.com>",
+                "MAIL_FROM": "no-reply@example.com",
                 "PUBLIC_URL": self.url("notifier"),
             },
         }
