@@ -54,3 +54,7 @@ NOTIFICATIONS: Final = Counter(
     "Rows of the ledger that reached an outcome: sent, held, skipped, failed, nobody.",
     ["topic", "outcome"],
 )
+NOTIFICATIONS_UNCLEAR: Final = Counter(
+    "vinculum_notifications_unclear",
+    "Times that the mail server may have accepted a mail without our hearing it; each may be one duplicate.",
+)

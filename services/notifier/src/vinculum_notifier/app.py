@@ -1,0 +1,36 @@
+"""The HTTP application: the ledger, and unsubscribing."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request
+
+from vinculum_notifier import database, notifications, unsubscribe
+from vinculum_notifier.consume import STARTED
+from vinculum_notifier.settings import Settings
+from vinculum_shared import serving
+from vinculum_shared.problems import Unavailable
+from vinculum_shared.tokens import Verifier
+
+
+def create_app(settings: Settings) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        async with await database.http_pool(settings) as pool:
+            yield {"pool": pool, "settings": settings, "verifier": Verifier(settings.jwks, settings.issuer)}
+
+    return serving.create_app(
+        title="Vinculum: notifications",
+        version=version("vinculum-notifier"),
+        lifespan=lifespan,
+        routers=[notifications.router, unsubscribe.router],
+        checks={"started": has_started},
+    )
+
+
+async def has_started(request: Request) -> None:
+    """Before its first start is on record, what happens would count as history."""
+    if not await request.state.pool.fetchval(STARTED):
+        raise Unavailable

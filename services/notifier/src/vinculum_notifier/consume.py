@@ -1,0 +1,72 @@
+"""Kafka → what is known, and the ledger."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Final, LiteralString
+
+import httpx2
+import structlog
+
+from vinculum_notifier import ledger, preferences
+from vinculum_notifier.database import worker_pool
+from vinculum_notifier.routing import route
+from vinculum_notifier.settings import Settings
+from vinculum_shared.contracts.envelope import Recorded
+from vinculum_shared.contracts.events import Event
+from vinculum_shared.event_log import EventLog, open_log
+from vinculum_shared.postgres import Connection, Pool, columns
+from vinculum_shared.subscription import Subscription
+from vinculum_shared.tokens import TokenFile
+
+log = structlog.get_logger()
+
+CONNECTIONS: Final = 4
+RETRY_SECONDS: Final = 0.5
+
+
+async def consume(settings: Settings, stop: asyncio.Event) -> None:
+    async with (
+        await worker_pool(settings, CONNECTIONS) as pool,
+        open_log(settings.command_url, TokenFile(settings.service_token_file)) as event_log,
+    ):
+        await first_start(pool, event_log, stop)
+        await Subscription(
+            pool, event_log, apply, bootstrap=settings.kafka_bootstrap, topic=settings.topic, group=settings.service
+        ).run(stop)
+
+
+async def apply(db: Connection, events: Sequence[Recorded[Event]]) -> None:
+    """Move what is known event by event, routing each by what is known as of it; then write it all."""
+    known = await preferences.load(db, events)
+    notifications = []
+    for event in events:
+        known[event.tenant].apply(event)
+        notifications += route(event, known[event.tenant])
+    await preferences.store(db, known.values())
+    await ledger.record(db, notifications)
+
+
+async def first_start(pool: Pool, event_log: EventLog, stop: asyncio.Event) -> None:
+    """Before anything is applied, once and for all: what each tenant's log has by now is history."""
+    while not stop.is_set() and not await pool.fetchval(STARTED):
+        try:
+            positions = await event_log.positions()
+        except httpx2.HTTPError as error:
+            log.warning("log_unavailable", reason=type(error).__name__)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
+        else:
+            await keep_start(pool, positions)
+
+
+async def keep_start(pool: Pool, positions: Mapping[str, int]) -> None:
+    async with pool.acquire() as db, db.transaction():
+        if await db.execute(START) == "INSERT 0 1":
+            await db.execute(START_POSITIONS, *columns(positions.items(), 2))
+
+
+STARTED: LiteralString = "SELECT EXISTS (SELECT FROM first_start)"
+START: LiteralString = "INSERT INTO first_start DEFAULT VALUES ON CONFLICT DO NOTHING"
+START_POSITIONS: LiteralString = """
+    INSERT INTO start_position (tenant, position) SELECT * FROM unnest($1::text[], $2::bigint[])"""

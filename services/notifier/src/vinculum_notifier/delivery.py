@@ -1,0 +1,134 @@
+"""From the ledger to the mail server: see whether the mail is still due, write it, hand it over, record what was said.
+
+SMTP can't say "once": a server may accept a mail and be cut off before it is heard. Such a mail is sent again, under
+the same Message-ID.
+"""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+
+from vinculum_notifier import ledger, preferences
+from vinculum_notifier.database import worker_pool
+from vinculum_notifier.ledger import Claimed
+from vinculum_notifier.rendering import UnsafeHeaderError, message_id, render
+from vinculum_notifier.routing import Notification, Reason, obstacle
+from vinculum_notifier.settings import Settings
+from vinculum_notifier.smtp import MailServer, Verdict, VerdictKind
+from vinculum_notifier.unsubscribe import unsubscribe_url
+from vinculum_shared.failpoints import reach
+from vinculum_shared.postgres import Pool
+from vinculum_shared.subscription import OUTAGE
+
+log = structlog.get_logger()
+
+MAILS_AT_ONCE: Final = 16
+POLL_SECONDS: Final = 0.25
+RETRY_FIRST: Final = timedelta(seconds=5)
+RETRY_LONGEST: Final = timedelta(hours=1)
+RETRY_FOR: Final = timedelta(hours=72)
+
+FAILURES: Final[dict[VerdictKind, Reason]] = {
+    "refused": "rejected",
+    "no_such_address": "address_rejected",
+    "unsupported_address": "unsupported_address",
+}
+
+
+async def deliver(settings: Settings, stop: asyncio.Event) -> None:
+    """Send what is due, until told to stop; mails that were begun are finished."""
+    pool = await worker_pool(settings, MAILS_AT_ONCE)
+    try:
+        await Deliverer(pool, settings).run(stop)
+    finally:
+        await pool.close()
+
+
+class Deliverer:
+    """Sends due mails, several at once. Any number of deliverers may work on one ledger."""
+
+    def __init__(self, pool: Pool, settings: Settings) -> None:
+        self.pool = pool
+        self.settings = settings
+        self.server = MailServer(settings.smtp_url, settings.mail_from)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        under_way: set[asyncio.Task[None]] = set()
+        try:
+            async with asyncio.TaskGroup() as group:
+                while not stop.is_set():
+                    for claimed in await self.due(MAILS_AT_ONCE - len(under_way)):
+                        task = group.create_task(self.attempt(claimed))
+                        under_way.add(task)
+                        task.add_done_callback(under_way.discard)
+                    if len(under_way) == MAILS_AT_ONCE:
+                        await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                    else:
+                        with suppress(TimeoutError):
+                            await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+        finally:
+            self.server.close()
+
+    async def due(self, limit: int) -> list[Claimed]:
+        try:
+            return await ledger.claim(self.pool, limit)
+        except OUTAGE as error:
+            log.warning("ledger_unavailable", reason=type(error).__name__)
+            return []
+
+    async def attempt(self, claimed: Claimed) -> None:
+        """Bring one mail a step further. If that fails, the others go on, and it is due again when its lease ends."""
+        try:
+            await self.send(claimed)
+        except Exception:
+            log.exception("attempt_failed", tenant=claimed.mail.tenant, notification_id=str(claimed.mail.id))
+
+    async def send(self, claimed: Claimed) -> None:
+        mail, now = claimed.mail, datetime.now(UTC)
+        known = await preferences.look(self.pool, mail.tenant, *streams(mail))
+        suppressed, unsubscribed = await ledger.silenced(self.pool, mail)
+        reason = obstacle(mail, known, suppressed=suppressed, unsubscribed=unsubscribed, now=now)
+        if reason:
+            await ledger.settle(self.pool, claimed, "skipped", reason)
+            return
+        try:
+            message = render(mail, known, self.settings, unsubscribe_url=unsubscribe_url(mail, self.settings), now=now)
+        except UnsafeHeaderError:
+            await ledger.settle(self.pool, claimed, "failed", "unsafe_header")
+            return
+        verdict = await self.server.send(mail.addressee.address, message)
+        reach("deliver.heard")
+        await self.record(claimed, verdict, now)
+
+    async def record(self, claimed: Claimed, verdict: Verdict, now: datetime) -> None:
+        mail, told = claimed.mail, {"reply": verdict.reply, "message_id": message_id(claimed.mail, self.settings)}
+        if verdict.kind == "accepted":
+            await ledger.settle(self.pool, claimed, "sent", mail.reason, **told)
+        elif reason := FAILURES.get(verdict.kind):
+            if reason == "address_rejected":
+                await ledger.suppress(self.pool, mail.tenant, mail.addressee.address_hash, verdict.reply)
+            await ledger.settle(self.pool, claimed, "failed", reason, **told)
+        elif now - claimed.made_at > RETRY_FOR:
+            await ledger.settle(self.pool, claimed, "failed", "retries_exhausted", **told)
+        else:
+            delay = retry_delay(claimed.attempts) * random.uniform(0.5, 1.0)  # noqa: S311  spreads load, keeps no secret
+            await ledger.postpone(self.pool, claimed, delay, unclear=verdict.kind == "unclear", **told)
+
+
+def retry_delay(attempts: int) -> timedelta:
+    """How long to wait, at most, after so many attempts."""
+    return min(RETRY_FIRST * (1 << min(attempts - 1, 16)), RETRY_LONGEST)
+
+
+def streams(mail: Notification) -> Iterator[str]:
+    """What has to be known to send the mail."""
+    yield f"account/{mail.account_id}"
+    yield f"contact/{mail.addressee.contact_id}"
+    yield f"link/{mail.account_id}/{mail.addressee.contact_id}"
+    if mail.record_id:
+        yield f"record/{mail.record_id}"

@@ -1,0 +1,203 @@
+"""A notification as a mail, in the contact's language, with headers that no name can add to.
+
+A mail is a folder in `templates/`: subject.txt, body.txt, body.html. Its strings are English; `locale/` has the other
+languages, and a language is spoken here if it has a catalogue there.
+"""
+
+import gettext
+import hashlib
+import hmac
+import io
+import re
+from datetime import datetime
+from email.errors import MessageError
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import EmailPolicy
+from email.utils import format_datetime as rfc5322
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from babel import Locale
+from babel.dates import format_date, format_datetime
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
+from jinja2 import PackageLoader, StrictUndefined, select_autoescape
+from jinja2.sandbox import SandboxedEnvironment
+
+from vinculum_notifier.preferences import Known, Record
+from vinculum_notifier.routing import Notification
+from vinculum_notifier.settings import Settings
+from vinculum_shared.tokens import Invitation
+
+PACKAGE: Final = "vinculum_notifier"
+SOURCE_LANGUAGE: Final = "en"
+HEADERS: Final = (
+    "From",
+    "To",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "Auto-Submitted",
+    "X-Vinculum-Event",
+    "X-Vinculum-Topic",
+)
+UNSUBSCRIBE_HEADERS: Final = ("List-Unsubscribe", "List-Unsubscribe-Post")
+MIME_HEADERS: Final = ("MIME-Version", "Content-Type")
+
+
+class UnsafeHeaderError(Exception):
+    """Something in the mail's text would have become a header, or can't stand in one."""
+
+
+class MailPolicy(EmailPolicy):
+    """Leaves links whole: Python would cut them into encoded words, which no reader puts together again."""
+
+    def fold(self, name: str, value: Any) -> str:
+        return f"{name}: {value}\r\n" if name in WHOLE else super().fold(name, value)
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        return self.fold(name, value).encode()
+
+
+WHOLE: Final = frozenset({"Message-ID", "List-Unsubscribe"})
+ASCII_HEADERS: Final = MailPolicy(linesep="\r\n")
+UTF8_HEADERS: Final = MailPolicy(linesep="\r\n", utf8=True)
+"""For an address that isn't ASCII, which only a server with SMTPUTF8 takes."""
+
+
+def render(
+    mail: Notification, known: Known, settings: Settings, *, unsubscribe_url: str | None, now: datetime
+) -> bytes:
+    """Write the mail, ready to be sent. UnsafeHeaderError where its headers would not be the ones meant."""
+    to = mail.addressee
+    contact = known.contact(to.contact_id)
+    templates = speaking(contact.locale if contact else None, known.tenant.locale)
+    values = facts(mail, known) | {"unsubscribe_url": unsubscribe_url, "url": where(mail, known, settings)}
+    subject = templates.get_template(f"{mail.template}/subject.txt").render(values)
+    values = {name: inert(value) if name in FOREIGN else value for name, value in values.items()}
+    text = templates.get_template(f"{mail.template}/body.txt").render(values)
+    html = templates.get_template(f"{mail.template}/body.html").render(values)
+
+    message = EmailMessage(ASCII_HEADERS if to.address.isascii() else UTF8_HEADERS)
+    try:
+        message["From"] = Address(known.tenant.name, addr_spec=settings.mail_from)
+        message["To"] = to.address
+        message["Subject"] = " ".join(subject.split())
+        message["Date"] = rfc5322(now)
+        message["Message-ID"] = message_id(mail, settings)
+        message["Auto-Submitted"] = "auto-generated"
+        message["X-Vinculum-Event"] = str(mail.event_id)
+        message["X-Vinculum-Topic"] = mail.topic
+        if unsubscribe_url:
+            message["List-Unsubscribe"] = f"<{unsubscribe_url}>"
+            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+        message.set_content(text, cte="quoted-printable")
+        message.add_alternative(html, subtype="html", cte="quoted-printable")
+        message.set_boundary(f"=_{mail.id.hex}")
+        written = message.as_bytes()
+    except (ValueError, MessageError) as error:
+        raise UnsafeHeaderError from error
+    if [each.addr_spec for each in message["To"].addresses] != [to.address]:
+        raise UnsafeHeaderError
+    expected = [*HEADERS, *(UNSUBSCRIBE_HEADERS if unsubscribe_url else ()), *MIME_HEADERS]
+    if header_names(written) != expected:
+        raise UnsafeHeaderError
+    return written
+
+
+def header_names(written: bytes) -> list[str]:
+    """Read the names of the headers back, as a mail server would. A line that is no header counts as one."""
+    block = written.partition(b"\r\n\r\n")[0].decode()
+    return [line.partition(":")[0] for line in re.split(r"\r\n|\r|\n", block) if not line.startswith((" ", "\t"))]
+
+
+def message_id(mail: Notification, settings: Settings) -> str:
+    """Give the same id for the same (tenant, event, recipient, topic): whoever gets a mail twice can tell."""
+    key = settings.message_id_key.get_secret_value().encode()
+    name = hmac.digest(key, f"{mail.tenant}/{mail.id}".encode(), hashlib.sha256).hex()
+    return f"<{name}@{settings.mail_from.partition('@')[2]}>"
+
+
+def where(mail: Notification, known: Known, settings: Settings) -> str | None:
+    """Give the link that the mail is about: into the portal, for an invitation with the secret that opens it."""
+    portal_url = known.tenant.portal_url
+    if portal_url is None or mail.topic != "invitation":
+        return portal_url
+    invitation = Invitation.model_validate(
+        {
+            "tenant": mail.tenant,
+            "account_id": mail.account_id,
+            "contact_id": mail.addressee.contact_id,
+            "email_id": mail.addressee.email_id,
+            "invitation_id": mail.invitation_id,
+            "expires_at": mail.expires_at,
+        }
+    )
+    return f"{portal_url.rstrip('/')}/accept#token={invitation.token(settings.invitation_key)}"
+
+
+FOREIGN: Final = frozenset({"tenant", "account", "contact", "number", "title"})
+"""Values that somebody has typed."""
+
+
+def facts(mail: Notification, known: Known) -> dict[str, Any]:
+    account = known.account(mail.account_id) if mail.account_id else None
+    contact = known.contact(mail.addressee.contact_id)
+    record = known.record(mail.record_id) if mail.record_id else None
+    return {
+        "tenant": known.tenant.name,
+        "account": account.name if account else "",
+        "contact": contact.name if contact else "",
+        "expires_at": mail.expires_at,
+        **(record.model_dump(exclude={"type"}) if record else dict.fromkeys(Record.model_fields)),
+    }
+
+
+def inert(text: str | None) -> str | None:
+    """Put a zero-width space after each dot, colon and at sign inside a word: mail programs make links of names."""
+    return text and re.sub(r"([.:@])(?=\w|/)", "\\1\u200b", text)
+
+
+def speaking(*preferred: str | None) -> SandboxedEnvironment:
+    """Give the templates in the first of the languages that is spoken here."""
+    spoken = (locale for locale in preferred if locale and locale[:2] in languages())
+    return environment(next(spoken, SOURCE_LANGUAGE))
+
+
+@cache
+def languages() -> frozenset[str]:
+    catalogues = (each.name for each in files(PACKAGE).joinpath("locale").iterdir() if each.is_dir())
+    return frozenset({SOURCE_LANGUAGE, *catalogues})
+
+
+@cache
+def environment(name: str) -> SandboxedEnvironment:
+    locale = Locale.parse(name, sep="-")
+    templates = SandboxedEnvironment(
+        loader=PackageLoader(PACKAGE),
+        extensions=["jinja2.ext.i18n"],
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.globals["language"] = locale.language
+    templates.filters["day"] = lambda day: format_date(day, "long", locale)
+    templates.filters["instant"] = lambda at: format_datetime(at, "long", locale=locale)
+    templates.filters["amount"] = lambda amount: format_decimal(amount, "#,##0.00##", locale)
+    templates.install_gettext_translations(catalogue(locale.language), newstyle=True)  # type: ignore[attr-defined]
+    return templates
+
+
+def catalogue(language: str) -> gettext.NullTranslations:
+    """Read a catalogue as translators write it, so that no compiled one can be older than it."""
+    if language == SOURCE_LANGUAGE:
+        return gettext.NullTranslations()
+    compiled = io.BytesIO()
+    with files(PACKAGE).joinpath("locale", language, "LC_MESSAGES", "messages.po").open("rb") as source:
+        write_mo(compiled, read_po(source, language))
+    compiled.seek(0)
+    return gettext.GNUTranslations(compiled)

@@ -1,0 +1,274 @@
+"""Who gets which mail about an event, and who no longer does when it is about to be sent. Pure.
+
+Routing is a table: the type of the event gives the function that finds those concerned; a record's type gives the
+topic's mails. `route` decides on what is known as of the event. `obstacle` looks again at what is known now, and can
+only take away.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+from uuid import UUID, uuid5
+
+from vinculum_notifier.preferences import Access, Contact, Known, Link, Tenant
+from vinculum_shared.contracts.envelope import Recorded
+from vinculum_shared.contracts.events import Event, Recipient
+from vinculum_shared.contracts.links import PortalAccessChanged
+from vinculum_shared.contracts.records import RecordReminded, RecordSent, RecordType, ReminderKind
+from vinculum_shared.contracts.topics import FEATURE_OF, Topic
+from vinculum_shared.recipients import Held, candidates, wants
+
+INVITATION_VALID: Final = timedelta(hours=48)
+
+MailTopic = Topic | Literal["invitation"]
+Outcome = Literal["queued", "sent", "held", "skipped", "failed", "nobody"]
+Reason = Literal[
+    # queued and sent: what the mail is due to
+    "invited",  # portal access was turned on for the address
+    "preference",  # the topic is on for the address
+    "chosen",  # chosen by hand, past preferences
+    # held
+    "no_permission",  # wants the mail, may not see what it is about, and the policy holds such mail
+    # nobody
+    "no_recipient",  # nobody wants mail about the topic, or only the one who caused the event
+    # skipped
+    "historic",  # happened before this notifier's first start
+    "no_address",  # the address is gone, or was erased
+    "address_changed",
+    "address_suppressed",  # a mail server has said that it doesn't exist
+    "account_archived",
+    "contact_inactive",
+    "unlinked",
+    "revoked",  # the invitation was taken back, or accepted
+    "superseded",  # there is a newer invitation
+    "expired",  # the invitation ended before it could be sent
+    "no_portal",  # the tenant has no portal_url
+    "unsubscribed",
+    "preference_off",
+    "permission_removed",
+    # failed
+    "rejected",  # the mail server refused it for good
+    "address_rejected",  # the same, because the address doesn't exist
+    "retries_exhausted",
+    "unsafe_header",  # a name would have added headers to the mail
+    "unsupported_address",  # not ASCII, and the mail server doesn't take such
+]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordMails:
+    """The mails about records of a type: the names of their templates."""
+
+    sent: str
+    reminders: dict[ReminderKind, str]
+
+
+RECORD_MAILS: Final[dict[RecordType, RecordMails]] = {
+    "invoice": RecordMails(sent="invoice_sent", reminders={"overdue": "invoice_overdue"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Addressee:
+    """An address of a contact, as it was at the event; empty if it was gone by then, or is erased."""
+
+    contact_id: UUID
+    email_id: UUID
+    address: str
+    address_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """A row of the ledger: one mail to one address, or why there is none."""
+
+    tenant: str
+    event_id: UUID
+    position: int
+    recorded_at: datetime
+    topic: MailTopic
+    template: str
+    outcome: Outcome
+    reason: Reason
+    account_id: UUID | None
+    record_id: UUID | None = None
+    invitation_id: UUID | None = None
+    to: Addressee | None = None
+
+    @property
+    def id(self) -> UUID:
+        """The same for the same (event, recipient, topic), however often the event is read."""
+        return uuid5(self.event_id, f"{self.to.email_id if self.to else 'nobody'}/{self.topic}")
+
+    @property
+    def addressee(self) -> Addressee:
+        """The addressee of a mail that is queued: there always is one."""
+        assert self.to is not None
+        return self.to
+
+    @property
+    def expires_at(self) -> datetime:
+        """When an invitation ends, sent or not."""
+        return self.recorded_at + INVITATION_VALID
+
+
+def route(event: Recorded[Event], known: Known) -> list[Notification]:
+    """Give the ledger's rows of an event, on what is known as of it."""
+    find = ROUTES.get(type(event.data))
+    return list(find(event, known)) if find else []
+
+
+def invitation(event: Recorded[PortalAccessChanged], known: Known) -> Iterator[Notification]:
+    access = event.data
+    if access.to == "invited":
+        to = addressee(known, Recipient(contact_id=access.contact_id, email_id=access.email_id))
+        yield notification(
+            event, to, "invited", topic="invitation", template="invitation", invitation_id=access.invitation_id
+        )
+
+
+def sent(event: Recorded[RecordSent], known: Known) -> Iterator[Notification]:
+    record = event.data
+    reason: Reason = "chosen" if record.override else "preference"
+    found = [(reason, recipient) for recipient in record.recipients]
+    if not record.override:
+        found += [(reason, recipient) for reason, recipient in wanted(event, known) if reason == "no_permission"]
+    yield from about_record(event, known, RECORD_MAILS[record.type].sent, found)
+
+
+def reminded(event: Recorded[RecordReminded], known: Known) -> Iterator[Notification]:
+    template = RECORD_MAILS[event.data.type].reminders[event.data.kind]
+    yield from about_record(event, known, template, wanted(event, known))
+
+
+ROUTES: Final[dict[type[Event], Callable[[Recorded[Any], Known], Iterator[Notification]]]] = {
+    PortalAccessChanged: invitation,
+    RecordSent: sent,
+    RecordReminded: reminded,
+}
+
+
+def wanted(event: Recorded[RecordSent] | Recorded[RecordReminded], known: Known) -> Iterator[tuple[Reason, Recipient]]:
+    """Give who wants mail about the record's topic, those who may not have it too."""
+    record = event.data
+    members = known.members(record.account_id) if record.account_id else ()
+    policy = known.tenant.mail_without_permission
+    for candidate in candidates(record.topic, members, mail_without_permission=policy):
+        if isinstance(candidate, Held):
+            yield "no_permission", candidate.recipient
+        else:
+            yield "preference", candidate
+
+
+def about_record(
+    event: Recorded[RecordSent] | Recorded[RecordReminded],
+    known: Known,
+    template: str,
+    found: Iterable[tuple[Reason, Recipient]],
+) -> Iterator[Notification]:
+    """Give a row for each recipient but the actor; if there is none, that is a row too (PX-8)."""
+    record = event.data
+    to = [(reason, addressee(known, recipient)) for reason, recipient in found if not acts(event, recipient)]
+    nobody: list[tuple[Reason, None]] = [("no_recipient", None)]
+    for reason, each in to or nobody:
+        yield notification(event, each, reason, topic=record.topic, template=template, record_id=record.record_id)
+
+
+def acts(event: Recorded[Event], recipient: Recipient) -> bool:
+    """Tell if the recipient caused the event: nobody is told what he did himself."""
+    return event.actor.kind == "contact" and event.actor.id == str(recipient.contact_id)
+
+
+def addressee(known: Known, recipient: Recipient) -> Addressee:
+    contact = known.contact(recipient.contact_id)
+    email = contact.email(recipient.email_id) if contact else None
+    return Addressee(
+        contact_id=recipient.contact_id,
+        email_id=recipient.email_id,
+        address=(email.address or "") if email else "",
+        address_hash=email.address_hash if email else "",
+    )
+
+
+def notification(
+    event: Recorded[PortalAccessChanged] | Recorded[RecordSent] | Recorded[RecordReminded],
+    to: Addressee | None,
+    reason: Reason,
+    *,
+    topic: MailTopic,
+    template: str,
+    record_id: UUID | None = None,
+    invitation_id: UUID | None = None,
+) -> Notification:
+    outcome = OUTCOMES.get(reason, "queued")
+    if outcome == "queued" and (to is None or not to.address):
+        outcome, reason = "skipped", "no_address"
+    return Notification(
+        tenant=event.tenant,
+        event_id=event.id,
+        position=event.position,
+        recorded_at=event.recorded_at,
+        topic=topic,
+        template=template,
+        outcome=outcome,
+        reason=reason,
+        account_id=event.data.account_id,
+        record_id=record_id,
+        invitation_id=invitation_id,
+        to=to,
+    )
+
+
+OUTCOMES: Final[dict[Reason, Outcome]] = {"no_permission": "held", "no_recipient": "nobody"}
+
+
+def obstacle(mail: Notification, known: Known, *, suppressed: bool, unsubscribed: bool, now: datetime) -> Reason | None:
+    """Give the reason why a queued mail must not be sent any more, if there is one."""
+    to = mail.addressee
+    link = known.link(mail.account_id, to.contact_id) if mail.account_id else None
+    account = known.account(mail.account_id) if mail.account_id else None
+    if link is None:
+        return "unlinked"
+    if account is None or account.archived:
+        return "account_archived"
+    contact = known.contact(to.contact_id)
+    return (
+        unreachable(to, contact)
+        or ("address_suppressed" if suppressed else None)
+        or ("unsubscribed" if unsubscribed else None)
+        or (
+            no_invitation(mail, link.access.get(to.email_id), known.tenant, now)
+            if mail.topic == "invitation"
+            else unwanted(mail, mail.topic, contact, link, known.tenant)
+        )
+    )
+
+
+def unreachable(to: Addressee, contact: Contact | None) -> Reason | None:
+    email = contact.email(to.email_id) if contact else None
+    if contact is None or not contact.active:
+        return "contact_inactive"
+    if email is None or email.address is None:
+        return "no_address"
+    return None if email.address == to.address else "address_changed"
+
+
+def no_invitation(mail: Notification, access: Access | None, tenant: Tenant, now: datetime) -> Reason | None:
+    if access is None or access.state != "invited":
+        return "revoked"
+    if access.invitation_id != mail.invitation_id:
+        return "superseded"
+    if now >= mail.expires_at:
+        return "expired"
+    return None if tenant.portal_url else "no_portal"
+
+
+def unwanted(mail: Notification, topic: Topic, contact: Contact | None, link: Link, tenant: Tenant) -> Reason | None:
+    if mail.reason == "chosen":
+        return None
+    email = contact.email(mail.addressee.email_id) if contact else None
+    if email is None or not wants(link.preferences, topic, email):
+        return "preference_off"
+    held = tenant.mail_without_permission == "hold" and FEATURE_OF[topic] not in link.features
+    return "permission_removed" if held else None

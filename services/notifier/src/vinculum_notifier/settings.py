@@ -1,0 +1,36 @@
+"""The notifier's settings, from the environment; VINCULUM_NOTIFIER_PORT sets `port`."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import SecretStr
+from pydantic_settings import SettingsConfigDict
+
+from vinculum_shared.contracts.values import Address
+from vinculum_shared.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="VINCULUM_NOTIFIER_")
+
+    service: ClassVar[str] = "vinculum-notifier"
+
+    port: int = 8003
+    metrics_port: int = 9103
+
+    command_url: str
+    service_token_file: Path
+    """A token of kind service with the scopes `log personal all_tenants commands`."""
+
+    smtp_url: SecretStr
+    """smtp://[name:password@]host[:port], or smtps:// for TLS from the start."""
+    mail_from: Address
+    """The sender's address; its name is the tenant's."""
+    public_url: str
+    """Where mail programs reach this service, for links to unsubscribe."""
+
+    invitation_key: SecretStr
+    """The same as the command service's."""
+    unsubscribe_key: SecretStr
+    message_id_key: SecretStr
+    cursor_key: SecretStr

@@ -1,0 +1,184 @@
+"""Unsubscribing: a link in each mail about a topic, a page, and the wish as a command of the notifier's own.
+
+Looking changes nothing, since scanners follow links; only a POST does, which is what the page's button and a mail
+program's own button (RFC 8058) send. It can only switch off, and what the token names alone. It holds at once, here;
+the command is repeated until it is answered.
+"""
+
+import asyncio
+import hashlib
+from base64 import b64encode
+from contextlib import suppress
+from datetime import timedelta
+from typing import Final, LiteralString, Self
+from uuid import UUID
+
+import httpx2
+import orjson
+import structlog
+from asyncpg import Record
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, SecretStr
+from starlette.responses import HTMLResponse
+
+from vinculum_notifier import preferences
+from vinculum_notifier.database import FOR_TENANT, worker_pool
+from vinculum_notifier.rendering import speaking
+from vinculum_notifier.routing import Notification
+from vinculum_notifier.settings import Settings
+from vinculum_shared import tokens
+from vinculum_shared.contracts.topics import Topic
+from vinculum_shared.postgres import Pool
+from vinculum_shared.subscription import OUTAGE
+from vinculum_shared.tokens import TokenFile
+
+log = structlog.get_logger()
+router = APIRouter(prefix="/v1/unsubscribe", tags=["unsubscribe"])
+
+POLL_SECONDS: Final = 1.0
+TIMEOUT_SECONDS: Final = 10.0
+RETRY_FIRST: Final = timedelta(seconds=15)  # longer than a command can take: it is the lease too
+RETRY_LONGEST: Final = timedelta(minutes=5)
+NOTHING_LEFT: Final = frozenset({"contact_not_linked", "account_not_found", "contact_not_found", "email_not_found"})
+"""Problems which say that there is nothing to switch off any more."""
+
+
+class Unsubscription(BaseModel):
+    """What a token says: no more mail about this topic of this account to this address."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tenant: str
+    account_id: UUID
+    contact_id: UUID
+    email_id: UUID
+    topic: Topic
+
+    def token(self, key: SecretStr) -> str:
+        return tokens.sign(key, "unsubscribe", self.model_dump())
+
+    @classmethod
+    def read(cls, key: SecretStr, token: str) -> Self | None:
+        payload = tokens.verify(key, "unsubscribe", token)
+        return None if payload is None else cls.model_validate(payload)
+
+
+def unsubscribe_url(mail: Notification, settings: Settings) -> str | None:
+    """Give the link for a mail about a topic; an invitation has none, since it comes once and is asked for."""
+    if mail.topic == "invitation" or mail.account_id is None:
+        return None
+    wish = Unsubscription(
+        tenant=mail.tenant,
+        account_id=mail.account_id,
+        contact_id=mail.addressee.contact_id,
+        email_id=mail.addressee.email_id,
+        topic=mail.topic,
+    )
+    return f"{settings.public_url.rstrip('/')}/v1/unsubscribe/{wish.token(settings.unsubscribe_key)}"
+
+
+@router.get("/{token}", response_class=HTMLResponse)
+async def show(token: str, request: Request) -> HTMLResponse:
+    """The page with the button. Changes nothing."""
+    wish = Unsubscription.read(request.state.settings.unsubscribe_key, token)
+    return await page(request.state.pool, wish, done=False)
+
+
+@router.post("/{token}", response_class=HTMLResponse)
+async def unsubscribe(token: str, request: Request) -> HTMLResponse:
+    """Switch off what the token names. Again is the same as once."""
+    wish = Unsubscription.read(request.state.settings.unsubscribe_key, token)
+    if wish:
+        async with request.state.pool.acquire() as db, db.transaction():
+            await db.execute(FOR_TENANT, wish.tenant)
+            await db.execute(ASK, wish.tenant, wish.account_id, wish.contact_id, wish.email_id, wish.topic)
+    return await page(request.state.pool, wish, done=True)
+
+
+async def page(pool: Pool, wish: Unsubscription | None, *, done: bool) -> HTMLResponse:
+    if wish is None:
+        html = speaking().get_template("unsubscribe.html").render(tenant=None, topic=None, done=False, style=STYLE)
+        return HTMLResponse(html, status_code=404, headers=PAGE_HEADERS)
+    async with pool.acquire() as db, db.transaction(readonly=True):
+        await db.execute(FOR_TENANT, wish.tenant)
+        known = await preferences.look(db, wish.tenant, f"contact/{wish.contact_id}")
+    contact = known.contact(wish.contact_id)
+    template = speaking(contact.locale if contact else None, known.tenant.locale).get_template("unsubscribe.html")
+    html = template.render(tenant=known.tenant.name, topic=wish.topic, done=done, style=STYLE)
+    return HTMLResponse(html, headers=PAGE_HEADERS)
+
+
+STYLE: Final = (
+    "body{margin:4em auto;max-width:32em;padding:0 1em;font:1.1em/1.5 sans-serif}button{font:inherit;padding:.5em 1em}"
+)
+PAGE_HEADERS: Final = {
+    "Content-Security-Policy": (
+        f"default-src 'none'; style-src 'sha256-{b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Robots-Tag": "noindex",
+}
+
+
+async def announce(settings: Settings, stop: asyncio.Event) -> None:
+    """Tell the command service of each wish, until it has answered."""
+    token = TokenFile(settings.service_token_file)
+    async with (
+        await worker_pool(settings, 1) as pool,
+        httpx2.AsyncClient(base_url=settings.command_url, timeout=TIMEOUT_SECONDS) as http,
+    ):
+        while not stop.is_set():
+            try:
+                while wish := await pool.fetchrow(CLAIM, RETRY_FIRST, RETRY_LONGEST):
+                    await announce_one(pool, http, token, wish)
+            except OUTAGE as error:
+                log.warning("announce_interrupted", reason=type(error).__name__)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+
+
+async def announce_one(pool: Pool, http: httpx2.AsyncClient, token: TokenFile, wish: Record) -> None:
+    answer = await http.put(
+        f"/v1/accounts/{wish['account_id']}/contacts/{wish['contact_id']}/notifications",
+        params={"tenant": wish["tenant"]},
+        headers={"Authorization": f"Bearer {token.read()}", "Idempotency-Key": str(wish["idempotency_key"])},
+        json={"topics": {wish["topic"]: False}, "email_id": str(wish["email_id"])},
+    )
+    code = problem_code(answer)
+    if answer.is_success:
+        position = int(answer.headers.get("Vinculum-Position", 0))
+    elif code in NOTHING_LEFT:
+        position = 0
+    else:
+        log.warning("announce_refused", tenant=wish["tenant"], status=answer.status_code, code=code)
+        return
+    await pool.execute(ANSWERED, *(wish[name] for name in KEY), wish["idempotency_key"], position, code)
+
+
+def problem_code(answer: httpx2.Response) -> str | None:
+    if answer.headers.get("content-type") != "application/problem+json":
+        return None
+    code: str = orjson.loads(answer.content)["code"]
+    return code
+
+
+KEY: Final = ("tenant", "account_id", "contact_id", "email_id", "topic")
+# One that was answered is asked anew: since then staff may have turned the topic on again.
+ASK: LiteralString = """
+    INSERT INTO unsubscription (tenant, account_id, contact_id, email_id, topic) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (tenant, account_id, contact_id, email_id, topic) DO UPDATE
+    SET asked_at = now(), idempotency_key = gen_random_uuid(), position = NULL, refused = NULL, attempts = 0,
+        next_attempt_at = now()
+    WHERE unsubscription.position IS NOT NULL"""
+CLAIM: LiteralString = """
+    UPDATE unsubscription SET attempts = attempts + 1, next_attempt_at = now() + least($1 * 2 ^ least(attempts, 10), $2)
+    FROM (
+        SELECT tenant, account_id, contact_id, email_id, topic FROM unsubscription
+        WHERE position IS NULL AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED
+    ) AS due
+    WHERE (unsubscription.tenant, unsubscription.account_id, unsubscription.contact_id, unsubscription.email_id,
+        unsubscription.topic) = (due.tenant, due.account_id, due.contact_id, due.email_id, due.topic)
+    RETURNING unsubscription.*"""
+ANSWERED: LiteralString = """
+    UPDATE unsubscription SET position = $7, refused = $8
+    WHERE (tenant, account_id, contact_id, email_id, topic, idempotency_key) = ($1, $2, $3, $4, $5, $6)"""
