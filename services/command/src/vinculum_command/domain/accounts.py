@@ -32,6 +32,7 @@ class NewMember(NewContact, LinkTerms):
 class CreateAccount(Command, AccountProfile):
     """Make an account with its contacts, all or nothing (TD-2, TD-6, DY-13)."""
 
+    CREATES: ClassVar[bool] = True
     TARGET: ClassVar[str] = "account/{id}"
 
     id: AccountId = Field(default_factory=new_id)

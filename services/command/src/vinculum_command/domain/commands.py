@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from vinculum_command.domain.heads.staff import StaffUser
 from vinculum_command.domain.heads.tenants import Rules
 from vinculum_command.domain.heads.view import Heads, Readable
-from vinculum_command.domain.rejections import Forbidden
+from vinculum_command.domain.rejections import Forbidden, VersionMismatch
 from vinculum_shared.contracts.events import ActorKind, Event
 from vinculum_shared.contracts.staff import Role
 from vinculum_shared.contracts.topics import Topic
@@ -82,10 +82,20 @@ class Command(Input):
     """What somebody wants to happen. Its fields are all that it is about; `decide` is the rule."""
 
     ROLE: ClassVar[Needs] = "agent"
+    CREATES: ClassVar[bool] = False
     TARGET: ClassVar[str]  # the stream that the answer's id and version are those of
 
     def target(self) -> str:
         return self.TARGET.format_map(self.__dict__)
+
+    def answer_id(self) -> str:
+        """Give the id of what the command is about."""
+        target = self.target()
+        return target.partition("/")[2] or target
+
+    def creates(self, heads: Heads) -> bool:  # noqa: ARG002  most need no look
+        """Tell if what has `answer_id` is new."""
+        return self.CREATES
 
     def reads(self) -> Iterable[Readable]:
         """Name what `decide` is likely to read, so that one load does; never needed for correctness."""
@@ -99,14 +109,14 @@ class Command(Input):
         return {name: getattr(self, name) for name in terms.model_fields if name in self.model_fields_set}
 
 
-Decision = Iterator[Event | Caution | "Next"]
-
-
 @dataclass(frozen=True, slots=True)
 class Next:
     """A command that goes on where this one had to stop, in a commit of its own."""
 
     command: Command
+
+
+Decision = Iterator[Event | Caution | Next]
 
 
 class EffectiveAt(Command):
@@ -131,6 +141,7 @@ class Order:
     command_id: UUID = field(default_factory=new_id)
     correlation_id: UUID | None = None
     traceparent: str | None = None
+    expected: int | None = None  # If-Match: the version that the target must have
 
 
 def decide(order: Order, heads: Heads) -> tuple[list[Caution], list[Command]]:
@@ -138,6 +149,8 @@ def decide(order: Order, heads: Heads) -> tuple[list[Caution], list[Command]]:
     cautions: list[Caution] = []
     following: list[Command] = []
     authorise(order, heads)
+    if order.expected not in {None, heads.version(order.command.target())}:
+        raise VersionMismatch(version=heads.version(order.command.target()))
     for outcome in order.command.decide(heads):
         match outcome:
             case Event():

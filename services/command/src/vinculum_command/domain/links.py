@@ -106,6 +106,9 @@ class PutLink(EffectiveAt):
     def reads(self) -> Iterable[Readable]:
         return pair_keys(self.account_id, self.contact_id)
 
+    def creates(self, heads: Heads) -> bool:
+        return any(isinstance(recording.event, ContactLinked) for recording in heads.recorded)
+
     def decide(self, heads: Heads) -> Decision:
         self.check_past(heads)
         heads.active_account(self.account_id)

@@ -34,6 +34,7 @@ Amount = Annotated[Decimal, Field(max_digits=18, decimal_places=4)]
 class CreateRecord(Command, RecordTerms):
     """Make a record of one of the types. The account it names stays its account."""
 
+    CREATES: ClassVar[bool] = True
     TARGET: ClassVar[str] = "record/{id}"
 
     id: RecordId = Field(default_factory=new_id)

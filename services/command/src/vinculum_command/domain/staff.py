@@ -23,6 +23,7 @@ class AddStaffUser(Command):
     """Add a staff user to the tenant."""
 
     ROLE: ClassVar[Needs] = "admin"
+    CREATES: ClassVar[bool] = True
     TARGET: ClassVar[str] = "staff/{id}"
 
     id: StaffId = Field(default_factory=new_id)

@@ -46,6 +46,7 @@ class RegisterTenant(Command, PolicyTerms, TenantSettings):
     """Let a firm use Vinculum, with the rules of a profile and its first staff user."""
 
     ROLE: ClassVar[Needs] = "platform"
+    CREATES: ClassVar[bool] = True
     TARGET: ClassVar[str] = "tenant/{tenant}"
 
     tenant: TenantId

@@ -16,6 +16,7 @@ from vinculum_command.domain.rejections import AccountRequired
 class CreateContact(Command, NewContact):
     """Make a contact and link it to accounts, all or none."""
 
+    CREATES: ClassVar[bool] = True
     TARGET: ClassVar[str] = "contact/{id}"
 
     link_accounts: tuple[LinkedAccount, ...] = Field(default=(), max_length=200)

@@ -24,6 +24,7 @@ ADDRESSES_MAX = 20
 class AddEmail(Command):
     """Add an address to a contact. The first one is the primary one."""
 
+    CREATES: ClassVar[bool] = True
     TARGET: ClassVar[str] = "contact/{contact_id}"
 
     contact_id: ContactId
@@ -31,6 +32,9 @@ class AddEmail(Command):
     address: Address
     label: Name | None = None
     primary: bool = False
+
+    def answer_id(self) -> str:
+        return str(self.id)
 
     def reads(self) -> Iterable[Readable]:
         yield f"memberships/{self.contact_id}"

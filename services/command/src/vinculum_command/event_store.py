@@ -1,0 +1,231 @@
+"""The event store in Postgres: heads are loaded, a group's decisions appended, the log read."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, LiteralString, NamedTuple
+from uuid import UUID
+
+import asyncpg
+import orjson
+from pydantic import SecretStr
+
+from vinculum_command.domain.heads.head import Head
+from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX, Enumeration, Stored, Violations, kind_of
+from vinculum_shared.postgres import Connection, Pool, columns, connect_pool
+
+HEAD_MOVED: Final = "VN001"
+KEY_STORED: Final = "VN002"
+DOORBELL: Final = "vinculum_events"
+
+
+class HeadMovedError(Exception):
+    """A head that the group relied on is not what it was."""
+
+
+class KeyStoredError(Exception):
+    """A key of the group has been answered before."""
+
+
+class Key(NamedTuple):
+    """What makes a command the same one again."""
+
+    tenant: str
+    principal: str
+    key: str
+
+
+class Kept(NamedTuple):
+    """A stored answer. `position` is that of its last event."""
+
+    hash: bytes
+    status: int
+    answer: dict[str, Any]
+    position: int
+    event_count: int
+
+
+class NewRequest(NamedTuple):
+    key: Key
+    hash: bytes
+    status: int
+    answer: bytes
+    ends: int
+    event_count: int
+    kept: timedelta
+
+
+class NewEvent(NamedTuple):
+    tenant: str
+    offset: int
+    id: UUID
+    type: str
+    stream: str
+    stream_version: int
+    effective_at: datetime | None
+    account_id: UUID | None
+    contact_id: UUID | None
+    attributes: str
+    data: str
+    personal: str | None
+
+
+@dataclass(slots=True)
+class Append:
+    """What one call writes, and what must still be so. `offset` and `ends` count from the tenant's base."""
+
+    tenants: dict[str, int] = field(default_factory=dict)
+    relied: list[tuple[str, str, UUID | None]] = field(default_factory=list)
+    heads: list[tuple[str, str, Stored, UUID | None]] = field(default_factory=list)
+    requests: list[NewRequest] = field(default_factory=list)
+    refused: list[Key] = field(default_factory=list)
+    events: list[NewEvent] = field(default_factory=list)
+
+
+async def open_appender(url: SecretStr, *, unsafe_durability: bool) -> Pool:
+    """Open the pool that loads heads and appends: plans made while the tables were empty must not scan them later."""
+    return await connect_pool(
+        url,
+        application_name="vinculum-command",
+        role="vinculum_command_appender",
+        size=4,
+        unsafe_durability=unsafe_durability,
+        enable_seqscan="off",
+        enable_hashjoin="off",
+        enable_mergejoin="off",
+    )
+
+
+APPEND: LiteralString = """
+    SELECT * FROM append(
+        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+        $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39)"""
+
+
+async def append(db: Connection, group: Append) -> dict[str, int]:
+    """Write a group in one transaction and give each tenant's base. Raises HeadMovedError, KeyStoredError."""
+    heads = (
+        (tenant, key, stored.version, stored.token, base, *_head_columns(stored.head))
+        for tenant, key, stored, base in group.heads
+    )
+    requests = ((*r.key, r.hash, r.status, r.answer.decode(), r.ends, r.event_count, r.kept) for r in group.requests)
+    names = sorted(group.tenants)
+    try:
+        rows = await db.fetch(
+            APPEND,
+            names,
+            [group.tenants[name] for name in names],
+            *columns(group.relied, 3),
+            *columns(heads, 10),
+            *columns(requests, 9),
+            *columns(group.refused, 3),
+            *columns(group.events, 12),
+        )
+    except asyncpg.PostgresError as error:
+        if error.sqlstate == HEAD_MOVED:
+            raise HeadMovedError from None
+        if error.sqlstate == KEY_STORED:
+            raise KeyStoredError from None
+        raise
+    return {row["tenant"]: row["base"] for row in rows}
+
+
+def _head_columns(head: Head) -> tuple[str, UUID | None, UUID | None, str | None, bool]:
+    account_id, contact_id = head.pair() or (None, None)
+    return head.model_dump_json(exclude_defaults=True), account_id, contact_id, head.entry(), head.pending()
+
+
+LOAD: LiteralString = "SELECT * FROM load_heads($1, $2)"
+
+
+async def load_heads(db: Connection, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Stored]:
+    """Read heads; a key that no event has named yet is given with its defaults."""
+    found = {
+        (row["tenant"], row["key"]): Stored(row["version"], row["token"], parse_head(row["key"], row["state"]))
+        for row in await db.fetch(LOAD, *columns(wanted, 2))
+    }
+    return {(tenant, key): found.get((tenant, key)) or absent(key) for tenant, key in wanted}
+
+
+def parse_head(key: str, state: str) -> Head:
+    return kind_of(key).model_validate_json(state)
+
+
+def absent(key: str) -> Stored:
+    return Stored(0, None, kind_of(key)())
+
+
+LINKS: LiteralString = """
+    SELECT key, version, token, state FROM heads
+    WHERE tenant = $1 AND ($2::uuid IS NULL OR account_id = $2) AND ($3::uuid IS NULL OR contact_id = $3)
+        AND ($4::text IS NULL OR entry = $4) AND key > $5
+    ORDER BY key LIMIT $6"""
+
+
+async def load_links(db: Connection, tenant: str, wanted: Enumeration) -> dict[str, Stored]:
+    """Read the links of an account or contact, in the order of their keys."""
+    async with db.transaction():
+        await db.execute("SELECT set_config('vinculum.tenants', $1, true)", f"{{{tenant}}}")
+        rows = await db.fetch(
+            LINKS, tenant, wanted.account_id, wanted.contact_id, wanted.entry, wanted.after, LINKS_AT_ONCE_MAX + 1
+        )
+    return {row["key"]: Stored(row["version"], row["token"], parse_head(row["key"], row["state"])) for row in rows}
+
+
+# Each counts what a policy with the bound $2 would not allow.
+VIOLATIONS: Final[dict[str, LiteralString]] = {
+    "max_accounts_per_contact": """
+        SELECT count(*) FROM heads WHERE tenant = $1 AND key LIKE 'memberships/%'
+            AND (state->>'count')::int > $2""",
+    "min_contacts_per_account": """
+        SELECT count(*) FROM heads AS account LEFT JOIN heads AS members
+            ON members.tenant = account.tenant AND members.key = 'members/' || substr(account.key, 9)
+        WHERE account.tenant = $1 AND account.key LIKE 'account/%'
+            AND coalesce((members.state->>'count')::int, 0) < $2""",
+    "contact_requires_account": """
+        SELECT count(*) FROM heads AS contact LEFT JOIN heads AS memberships
+            ON memberships.tenant = contact.tenant AND memberships.key = 'memberships/' || substr(contact.key, 9)
+        WHERE contact.tenant = $1 AND contact.key LIKE 'contact/%'
+            AND coalesce((memberships.state->>'count')::int, 0) < $2""",
+    "unique_contact_email": """
+        SELECT count(*) FROM heads WHERE tenant = $1 AND key LIKE 'login/%' AND (state->>'count')::int > $2""",
+}
+
+
+async def count_violations(db: Connection, tenant: str, wanted: Violations) -> int:
+    async with db.transaction():
+        await db.execute("SELECT set_config('vinculum.tenants', $1, true)", f"{{{tenant}}}")
+        count: int = await db.fetchval(VIOLATIONS[wanted.policy], tenant, wanted.bound)
+    return count
+
+
+KEPT: LiteralString = """
+    SELECT tenant, principal, key, hash, status, answer, position, event_count
+    FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (tenant, principal, key)
+    JOIN requests USING (tenant, principal, key)"""
+
+
+async def load_kept(db: Connection, wanted: Sequence[Key]) -> dict[Key, Kept]:
+    """Read the answers that are stored for keys."""
+    async with db.transaction():
+        tenants = "{" + ",".join({key.tenant for key in wanted}) + "}"
+        await db.execute("SELECT set_config('vinculum.tenants', $1, true)", tenants)
+        rows = await db.fetch(KEPT, *columns(wanted, 3))
+    return {
+        Key(row["tenant"], row["principal"], row["key"]): Kept(
+            row["hash"], row["status"], orjson.loads(row["answer"]), row["position"], row["event_count"]
+        )
+        for row in rows
+    }
+
+
+async def hold(db: Connection, tenants: Iterable[str]) -> None:
+    """Hold tenants' rows until the transaction ends: nothing else is appended to them meanwhile."""
+    names = sorted(set(tenants))
+    await db.execute("SELECT set_config('vinculum.tenants', $1, true)", "{" + ",".join(names) + "}")
+    await db.execute("SELECT FROM tenants WHERE tenant = ANY ($1) ORDER BY tenant FOR UPDATE", names)
+
+
+FORGET: LiteralString = """
+    DELETE FROM requests WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM requests WHERE expires_at < now() ORDER BY expires_at LIMIT $1))"""

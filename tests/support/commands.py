@@ -1,0 +1,94 @@
+"""Commands given in the process, to an event store of the test's own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from support.databases import database
+from vinculum_command.domain.commands import Caller, Command
+from vinculum_command.domain.commands import Order
+from vinculum_command.domain.tenants import RegisterTenant
+from vinculum_command.event_store import open_appender
+from vinculum_command.execute import Answer, Executor
+from vinculum_shared.contracts import envelope
+from vinculum_shared.contracts.envelope import Recorded
+from vinculum_shared.contracts.events import Event
+from vinculum_shared.postgres import Pool
+
+PLATFORM: Final = Caller(kind="platform", id="vinculum")
+SERVICE: Final = Caller(kind="service", id="crm", scopes=frozenset({"commands"}))
+
+
+@dataclass
+class Store:
+    """A running executor, and the database behind it."""
+
+    url: Any
+    pool: Pool
+    executor: Executor
+
+    async def register(self, tenant: str, profile: str, **fields: Any) -> Answer:
+        command = RegisterTenant.model_validate(
+            {
+                "tenant": tenant,
+                "name": tenant.title(),
+                "profile": profile,
+                "portal_url": "https://portal.example.com",
+                "admin": {"name": "Ada", "email": "ada@example.com"},
+                **fields,
+            }
+        )
+        return await self.give(tenant, command, caller=PLATFORM)
+
+    async def give(
+        self, tenant: str, command: Command, key: str | None = None, *, caller: Caller = SERVICE, expected: int | None = None
+    ) -> Answer:
+        order = Order(tenant, command, caller, datetime.now(UTC), expected=expected)
+        return await self.executor.execute(order, key)
+
+    async def log(self, tenant: str) -> list[Recorded[Event]]:
+        async with self.pool.acquire() as db:
+            await db.execute("SELECT set_config('vinculum.tenants', $1, false)", f"{{{tenant}}}")
+            rows = await db.fetch("SELECT * FROM events WHERE tenant = $1 ORDER BY position", tenant)
+        return [
+            envelope.decode(
+                envelope.wire(
+                    row["attributes"].encode(),
+                    row["data"].encode(),
+                    row["personal"] and row["personal"].encode(),
+                    row["position"],
+                    row["recorded_at"],
+                    row["effective_at"] or row["recorded_at"],
+                )
+            )
+            for row in rows
+        ]
+
+
+@asynccontextmanager
+async def event_store(admin_url: str) -> AsyncIterator[Store]:
+    """Run an executor on a database of its own."""
+    async with database(admin_url, "vinculum_command") as url:
+        pool = await open_appender(url, unsafe_durability=True)
+        executor, stop = Executor(pool, "test"), asyncio.Event()
+        running = asyncio.create_task(executor.run(stop))
+        try:
+            yield Store(url, pool, executor)
+        finally:
+            stop.set()
+            await running
+            await pool.close()
+
+
+def parsed(text: str | bytes) -> Any:
+    return orjson.loads(text)
+
+
+def ids(answer: Answer) -> list[UUID]:
+    return [UUID(id_) for id_, _, _ in answer.events]
