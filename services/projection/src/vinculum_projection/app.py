@@ -1,0 +1,49 @@
+"""The HTTP application: queries over the read models."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any, LiteralString
+
+from fastapi import FastAPI, Request
+
+from vinculum_projection import database, freshness, parked, recipients
+from vinculum_projection.consume import open_subscription
+from vinculum_projection.paging import cursor_cipher
+from vinculum_projection.read_models import access, accounts, contacts, history, links
+from vinculum_projection.settings import Settings
+from vinculum_shared import serving
+from vinculum_shared.tokens import Verifier
+
+
+def create_app(settings: Settings) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        async with (
+            await database.reader_pool(settings) as reader,
+            open_subscription(settings) as subscription,
+        ):
+            yield {
+                "reader": reader,
+                "subscription": subscription,
+                "verifier": Verifier(settings.jwks, settings.issuer),
+                "cursor_cipher": cursor_cipher(settings.cursor_key),
+            }
+
+    return serving.create_app(
+        title="Vinculum: queries",
+        version=version("vinculum-projection"),
+        lifespan=lifespan,
+        routers=[
+            *(module.router for module in (accounts, contacts, links, access, history)),
+            *(module.router for module in (recipients, freshness, parked)),
+        ],
+        checks={"postgres": schema_is_there},
+    )
+
+
+async def schema_is_there(request: Request) -> None:
+    await request.state.reader.execute(SCHEMA_IS_THERE)
+
+
+SCHEMA_IS_THERE: LiteralString = "SELECT FROM subscription LIMIT 1"

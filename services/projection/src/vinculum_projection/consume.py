@@ -1,0 +1,48 @@
+"""Kafka → read models."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from vinculum_projection import database
+from vinculum_projection.read_models import READ_MODELS
+from vinculum_projection.settings import Settings
+from vinculum_shared import kafka
+from vinculum_shared.contracts.envelope import Recorded
+from vinculum_shared.contracts.events import Event
+from vinculum_shared.event_log import open_log
+from vinculum_shared.postgres import Connection
+from vinculum_shared.subscription import Subscription
+from vinculum_shared.tokens import TokenFile
+
+
+async def consume(settings: Settings, stop: asyncio.Event) -> None:
+    await kafka.ensure_topic(
+        settings.kafka_bootstrap, settings.topic, partitions=settings.topic_partitions, replicas=settings.topic_replicas
+    )
+    async with open_subscription(settings) as subscription:
+        await subscription.run(stop)
+
+
+@asynccontextmanager
+async def open_subscription(settings: Settings) -> AsyncIterator[Subscription]:
+    async with (
+        await database.consumer_pool(settings) as pool,
+        open_log(settings.command_url, TokenFile(settings.service_token_file)) as event_log,
+    ):
+        yield Subscription(
+            pool,
+            event_log,
+            apply,
+            bootstrap=settings.kafka_bootstrap,
+            topic=settings.topic,
+            group=settings.service,
+        )
+
+
+async def apply(db: Connection, events: Sequence[Recorded[Event]]) -> None:
+    """Have each read model take in the events that it reads."""
+    for model in READ_MODELS:
+        own = [event for event in events if isinstance(event.data, model.EVENTS)]
+        if own:
+            await model.apply(db, own)

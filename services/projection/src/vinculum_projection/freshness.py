@@ -1,0 +1,44 @@
+"""How far the read models have got, and how far behind the log that is."""
+
+from datetime import datetime
+from typing import LiteralString
+
+import httpx2
+import structlog
+from fastapi import APIRouter, Request
+from pydantic import BaseModel
+
+from vinculum_projection.reading import Observer
+
+log = structlog.get_logger()
+router = APIRouter(prefix="/v1", tags=["operations"])
+
+
+class Freshness(BaseModel):
+    position: int
+    """Of the last event that is applied."""
+    recorded_at: datetime
+    applied_at: datetime
+    lag_events: int | None
+    """Null while the log can't be asked."""
+    lag_seconds: float | None
+    """The age of the oldest event that is not applied."""
+    parked_events: int
+
+
+@router.get("/freshness")
+async def freshness(request: Request, read: Observer) -> Freshness:
+    applied = await read.db.fetchrow(APPLIED, read.tenant)
+    assert applied is not None
+    lag_events, lag_seconds = None, None
+    try:
+        lag = await request.state.subscription.freshness(read.tenant)
+        lag_events, lag_seconds = lag.lag_events, lag.lag_seconds
+    except httpx2.HTTPError as error:
+        log.warning("log_unavailable", reason=type(error).__name__)
+    return Freshness(**applied, lag_events=lag_events, lag_seconds=lag_seconds)
+
+
+APPLIED: LiteralString = """
+    SELECT position, recorded_at, applied_at, (SELECT count(*) FROM parked WHERE tenant = $1) AS parked_events
+    FROM subscription WHERE tenant = $1"""

@@ -1,0 +1,170 @@
+"""Which accounts there are, and what they are called."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final, LiteralString
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from vinculum_projection.names import folded, search_range, under, word_starts
+from vinculum_projection.names import letter as letter_of
+from vinculum_projection.paging import NIL, Page, Paged
+from vinculum_projection.reading import AccountNotFound, Reader
+from vinculum_shared.contracts.accounts import (
+    AccountArchived,
+    AccountChanged,
+    AccountCreated,
+    AccountKind,
+    AccountProfile,
+    AccountRestored,
+)
+from vinculum_shared.contracts.envelope import Recorded
+from vinculum_shared.contracts.values import AccountId, Details, ExternalIds, Personal, StaffId
+from vinculum_shared.postgres import Connection, columns
+
+EVENTS: Final = (AccountCreated, AccountChanged, AccountArchived, AccountRestored)
+router = APIRouter(prefix="/v1", tags=["accounts"])
+
+
+@dataclass(slots=True)
+class Change:
+    """What a batch does to one account."""
+
+    version: int
+    created_at: datetime | None = None
+    profile: AccountProfile | None = None
+    archived: bool | None = None
+
+
+async def apply(
+    db: Connection, events: Sequence[Recorded[AccountCreated | AccountChanged | AccountArchived | AccountRestored]]
+) -> None:
+    changes: dict[tuple[str, UUID], Change] = {}
+    for event in events:
+        change = changes.setdefault((event.tenant, event.data.account_id), Change(event.stream_version))
+        change.version = event.stream_version
+        match event.data:
+            case AccountCreated():
+                change.created_at, change.profile, change.archived = event.recorded_at, event.data, False
+            case AccountChanged(after=after):
+                change.profile = after
+            case AccountArchived():
+                change.archived = True
+            case AccountRestored():
+                change.archived = False
+    created = [(*row(key, c), c.created_at) for key, c in changes.items() if c.created_at]
+    changed = [row(key, c) for key, c in changes.items() if not c.created_at]
+    renamed = {key: word_starts(folded(c.profile.name)) for key, c in changes.items() if c.profile}
+    words = [(*key, start) for key, starts in renamed.items() for start in starts]
+    await db.execute(CREATE, *columns(created, 11))
+    await db.execute(CHANGE, *columns(changed, 10))
+    await db.execute(FORGET_WORDS, *columns(renamed, 2))
+    await db.execute(WORDS, *columns(words, 3))
+
+
+def row(key: tuple[str, UUID], change: Change) -> tuple[Any, ...]:
+    profile = change.profile
+    if profile is None:
+        return (*key, change.version, change.archived, None, None, None, None, None, None)
+    return (
+        *key,
+        change.version,
+        change.archived,
+        profile.name,
+        folded(profile.name),
+        letter_of(profile.name),
+        profile.kind,
+        profile.details,
+        profile.external_ids,
+    )
+
+
+CREATE: LiteralString = """
+    INSERT INTO accounts (tenant, account_id, version, archived, name, folded_name, letter, kind, details, external_ids,
+        created_at)
+    SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::boolean[], $5::text[], $6::text[], $7::text[],
+        $8::text[], $9::jsonb[], $10::jsonb[], $11::timestamptz[])
+    ON CONFLICT (tenant, account_id) DO UPDATE
+    SET version = excluded.version, archived = excluded.archived, name = excluded.name,
+        folded_name = excluded.folded_name, letter = excluded.letter, kind = excluded.kind, details = excluded.details,
+        external_ids = excluded.external_ids, created_at = excluded.created_at"""
+# Without a new profile, its columns are null here and stay as they are; `folded_name` is null only then.
+CHANGE: LiteralString = """
+    UPDATE accounts
+    SET version = new.version,
+        archived = coalesce(new.archived, accounts.archived),
+        name = CASE WHEN new.folded_name IS NULL THEN accounts.name ELSE new.name END,
+        folded_name = coalesce(new.folded_name, accounts.folded_name),
+        letter = coalesce(new.letter, accounts.letter),
+        kind = CASE WHEN new.folded_name IS NULL THEN accounts.kind ELSE new.kind END,
+        details = CASE WHEN new.folded_name IS NULL THEN accounts.details ELSE new.details END,
+        external_ids = coalesce(new.external_ids, accounts.external_ids)
+    FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::boolean[], $5::text[], $6::text[], $7::text[], $8::text[],
+        $9::jsonb[], $10::jsonb[])
+        AS new (tenant, account_id, version, archived, name, folded_name, letter, kind, details, external_ids)
+    WHERE (accounts.tenant, accounts.account_id) = (new.tenant, new.account_id)"""
+FORGET_WORDS: LiteralString = """
+    DELETE FROM account_words USING unnest($1::text[], $2::uuid[]) AS renamed (tenant, account_id)
+    WHERE (account_words.tenant, account_words.account_id) = (renamed.tenant, renamed.account_id)"""
+WORDS: LiteralString = """
+    INSERT INTO account_words (tenant, account_id, start)
+    SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[])"""
+
+
+class Account(BaseModel):
+    id: AccountId
+    name: Personal[str | None]
+    kind: AccountKind | None
+    details: Personal[Details | None]
+    external_ids: ExternalIds
+    archived: bool
+    created_at: datetime
+    version: int
+    parked: bool
+
+
+@router.get("/accounts")
+async def accounts(
+    read: Reader,
+    paging: Paged,
+    query: Annotated[str | None, Query(max_length=500, description="Start of the name, or of a word in it.")] = None,
+    letter: Annotated[str | None, Query(min_length=1, max_length=1)] = None,
+    manager: StaffId | None = None,
+    archived: bool | None = None,  # noqa: FBT001  a query parameter
+) -> Page[Account]:
+    """Accounts by name."""
+    read.may_search_personal(query, letter)
+    rows = await read.rows(
+        ACCOUNTS, *paging.after("", NIL), paging.limit + 1, *search_range(query), under(letter), manager, archived
+    )
+    return await read.page(Account, rows, paging, ("folded_name", "id"))
+
+
+@router.get("/accounts/{account_id}")
+async def account(account_id: AccountId, read: Reader) -> Account:
+    row = await read.row(ONE_ACCOUNT, account_id)
+    if row is None:
+        raise AccountNotFound
+    return read.one(Account, row)
+
+
+# Nobody manages an account yet: with a manager asked for, nothing is found.
+ACCOUNTS: LiteralString = """
+    SELECT account_id AS id, name, folded_name, kind, details, external_ids, archived, created_at, version,
+        EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream = 'account/' || account_id) AS parked
+    FROM accounts
+    WHERE tenant = $1 AND (folded_name, account_id) > ($2, $3)
+        AND ($5::text IS NULL OR account_id IN (
+            SELECT account_id FROM account_words WHERE tenant = $1 AND start >= $5 AND start < $6::text))
+        AND ($7::text IS NULL OR letter = $7)
+        AND $8::uuid IS NULL
+        AND ($9::boolean IS NULL OR archived = $9)
+    ORDER BY folded_name, account_id
+    LIMIT $4"""
+ONE_ACCOUNT: LiteralString = """
+    SELECT account_id AS id, name, kind, details, external_ids, archived, created_at, version,
+        EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream = 'account/' || account_id) AS parked
+    FROM accounts WHERE tenant = $1 AND account_id = $2"""

@@ -1,0 +1,250 @@
+"""Which contacts there are, and at which addresses they are reached."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any, Final, LiteralString
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from vinculum_projection.names import folded, search_range, under, word_starts
+from vinculum_projection.names import letter as letter_of
+from vinculum_projection.paging import NIL, Page, Paged
+from vinculum_projection.reading import ContactNotFound, Reader
+from vinculum_shared.contracts.contacts import (
+    ContactChanged,
+    ContactCreated,
+    ContactDeactivated,
+    ContactProfile,
+    ContactReactivated,
+    Email,
+    EmailAdded,
+    EmailChanged,
+    EmailRemoved,
+)
+from vinculum_shared.contracts.envelope import Recorded
+from vinculum_shared.contracts.events import ContactEvent
+from vinculum_shared.contracts.values import ContactId, EmailId, ExternalIds, Locale, Personal
+from vinculum_shared.postgres import Connection, columns
+
+EVENTS: Final = (
+    ContactCreated,
+    ContactChanged,
+    EmailAdded,
+    EmailChanged,
+    EmailRemoved,
+    ContactDeactivated,
+    ContactReactivated,
+)
+router = APIRouter(prefix="/v1", tags=["contacts"])
+
+
+@dataclass(slots=True)
+class Change:
+    """What a batch does to one contact; an address that is None was removed."""
+
+    version: int
+    created_at: datetime | None = None
+    profile: ContactProfile | None = None
+    active: bool | None = None
+    emails: dict[UUID, Email | None] = field(default_factory=dict)
+
+
+async def apply(db: Connection, events: Sequence[Recorded[ContactEvent]]) -> None:
+    changes: dict[tuple[str, UUID], Change] = {}
+    for event in events:
+        change = changes.setdefault((event.tenant, event.data.contact_id), Change(event.stream_version))
+        change.version = event.stream_version
+        match event.data:
+            case ContactCreated(emails=addresses):
+                change.created_at, change.profile, change.active = event.recorded_at, event.data, True
+                change.emails = {each.email_id: each for each in addresses}
+            case ContactChanged(after=after):
+                change.profile = after
+            case EmailAdded(email_id=email_id):
+                change.emails[email_id] = event.data
+            case EmailChanged(email_id=email_id, after=email):
+                change.emails[email_id] = email
+            case EmailRemoved(email_id=email_id):
+                change.emails[email_id] = None
+            case ContactDeactivated():
+                change.active = False
+            case ContactReactivated():
+                change.active = True
+    created = [(*row(key, c), c.created_at) for key, c in changes.items() if c.created_at]
+    changed = [row(key, c) for key, c in changes.items() if not c.created_at]
+    renamed = {key: found_by(c.profile) for key, c in changes.items() if c.profile}
+    words = [(*key, start) for key, starts in renamed.items() for start in starts]
+    removed = [(*key, email_id) for key, c in changes.items() for email_id, email in c.emails.items() if not email]
+    kept = [
+        (*key, e.email_id, e.address, (e.address or "").casefold(), e.address_hash, e.label, e.primary)
+        for key, c in changes.items()
+        for e in c.emails.values()
+        if e
+    ]
+    await db.execute(CREATE, *columns(created, 12))
+    await db.execute(CHANGE, *columns(changed, 11))
+    await db.execute(FORGET_WORDS, *columns(renamed, 2))
+    await db.execute(WORDS, *columns(words, 3))
+    await db.execute(REMOVE_EMAILS, *columns(removed, 3))
+    await db.execute(EMAILS, *columns(kept, 8))
+
+
+def row(key: tuple[str, UUID], change: Change) -> tuple[Any, ...]:
+    profile = change.profile
+    if profile is None:
+        return (*key, change.version, change.active, None, None, None, None, None, None, None)
+    return (
+        *key,
+        change.version,
+        change.active,
+        profile.first_name,
+        profile.last_name,
+        folded(last_first(profile)),
+        letter_of(profile.last_name),
+        orjson.dumps(profile.phones or ()).decode(),
+        profile.locale,
+        profile.external_ids,
+    )
+
+
+def last_first(profile: ContactProfile) -> str:
+    return f"{profile.last_name or ''} {profile.first_name or ''}"
+
+
+def found_by(profile: ContactProfile) -> set[str]:
+    """In either order."""
+    return word_starts(folded(profile.name)) | word_starts(folded(last_first(profile)))
+
+
+CREATE: LiteralString = """
+    INSERT INTO contacts (tenant, contact_id, version, active, first_name, last_name, folded_name, letter, phones,
+        locale, external_ids, created_at)
+    SELECT tenant, contact_id, version, active, first_name, last_name, folded_name, letter, phones::jsonb, locale,
+        external_ids, created_at
+    FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::boolean[], $5::text[], $6::text[], $7::text[], $8::text[],
+        $9::text[], $10::text[], $11::jsonb[], $12::timestamptz[])
+        AS new (tenant, contact_id, version, active, first_name, last_name, folded_name, letter, phones, locale,
+            external_ids, created_at)
+    ON CONFLICT (tenant, contact_id) DO UPDATE
+    SET version = excluded.version, active = excluded.active, first_name = excluded.first_name,
+        last_name = excluded.last_name, folded_name = excluded.folded_name, letter = excluded.letter,
+        phones = excluded.phones, locale = excluded.locale, external_ids = excluded.external_ids,
+        created_at = excluded.created_at"""
+# Without a new profile, its columns are null here and stay as they are; `folded_name` is null only then.
+CHANGE: LiteralString = """
+    UPDATE contacts
+    SET version = new.version,
+        active = coalesce(new.active, contacts.active),
+        first_name = CASE WHEN new.folded_name IS NULL THEN contacts.first_name ELSE new.first_name END,
+        last_name = CASE WHEN new.folded_name IS NULL THEN contacts.last_name ELSE new.last_name END,
+        folded_name = coalesce(new.folded_name, contacts.folded_name),
+        letter = coalesce(new.letter, contacts.letter),
+        phones = coalesce(new.phones::jsonb, contacts.phones),
+        locale = CASE WHEN new.folded_name IS NULL THEN contacts.locale ELSE new.locale END,
+        external_ids = coalesce(new.external_ids, contacts.external_ids)
+    FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::boolean[], $5::text[], $6::text[], $7::text[], $8::text[],
+        $9::text[], $10::text[], $11::jsonb[])
+        AS new (tenant, contact_id, version, active, first_name, last_name, folded_name, letter, phones, locale,
+            external_ids)
+    WHERE (contacts.tenant, contacts.contact_id) = (new.tenant, new.contact_id)"""
+FORGET_WORDS: LiteralString = """
+    DELETE FROM contact_words USING unnest($1::text[], $2::uuid[]) AS renamed (tenant, contact_id)
+    WHERE (contact_words.tenant, contact_words.contact_id) = (renamed.tenant, renamed.contact_id)"""
+WORDS: LiteralString = """
+    INSERT INTO contact_words (tenant, contact_id, start)
+    SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[])"""
+REMOVE_EMAILS: LiteralString = """
+    DELETE FROM contact_emails AS email
+    USING unnest($1::text[], $2::uuid[], $3::uuid[]) AS gone (tenant, contact_id, email_id)
+    WHERE (email.tenant, email.contact_id, email.email_id) = (gone.tenant, gone.contact_id, gone.email_id)"""
+EMAILS: LiteralString = """
+    INSERT INTO contact_emails (tenant, contact_id, email_id, address, folded_address, address_hash, label, is_primary)
+    SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[],
+        $8::boolean[])
+    ON CONFLICT (tenant, contact_id, email_id) DO UPDATE
+    SET address = excluded.address, folded_address = excluded.folded_address, address_hash = excluded.address_hash,
+        label = excluded.label, is_primary = excluded.is_primary"""
+
+
+class ContactEmail(BaseModel):
+    email_id: EmailId
+    address: Personal[str | None]
+    label: Personal[str | None]
+    primary: bool
+
+
+class Contact(BaseModel):
+    id: ContactId
+    name: Personal[str | None]
+    first_name: Personal[str | None]
+    last_name: Personal[str | None]
+    emails: list[ContactEmail]
+    phones: Personal[list[str] | None]
+    locale: Locale | None
+    external_ids: ExternalIds
+    active: bool
+    created_at: datetime
+    version: int
+    parked: bool
+
+
+@router.get("/contacts")
+async def contacts(
+    read: Reader,
+    paging: Paged,
+    query: Annotated[str | None, Query(max_length=500, description="Start of the name, or of a word in it.")] = None,
+    letter: Annotated[str | None, Query(min_length=1, max_length=1, description="Of the last name, or `#`.")] = None,
+    email: Annotated[str | None, Query(max_length=254, description="The whole address.")] = None,
+) -> Page[Contact]:
+    """Contacts by last name, then first name."""
+    read.may_search_personal(query, letter, email)
+    rows = await read.rows(
+        CONTACTS,
+        *paging.after("", NIL),
+        paging.limit + 1,
+        *search_range(query),
+        under(letter),
+        email and email.casefold(),
+    )
+    return await read.page(Contact, rows, paging, ("folded_name", "id"))
+
+
+@router.get("/contacts/{contact_id}")
+async def contact(contact_id: ContactId, read: Reader) -> Contact:
+    row = await read.row(ONE_CONTACT, contact_id)
+    if row is None:
+        raise ContactNotFound
+    return read.one(Contact, row)
+
+
+CONTACTS: LiteralString = """
+    WITH page AS MATERIALIZED (
+        SELECT * FROM contacts
+        WHERE tenant = $1 AND (folded_name, contact_id) > ($2, $3)
+            AND ($5::text IS NULL OR contact_id IN (
+                SELECT contact_id FROM contact_words WHERE tenant = $1 AND start >= $5 AND start < $6::text))
+            AND ($7::text IS NULL OR letter = $7)
+            AND ($8::text IS NULL OR contact_id IN (
+                SELECT contact_id FROM contact_emails WHERE tenant = $1 AND folded_address = $8))
+        ORDER BY folded_name, contact_id
+        LIMIT $4
+    )
+    SELECT contact_id AS id, folded_name, nullif(concat_ws(' ', first_name, last_name), '') AS name, first_name,
+        last_name, phones, locale, external_ids, active, created_at, version,
+        (SELECT coalesce(jsonb_agg(jsonb_build_object('email_id', email_id, 'address', address, 'label', label,
+                'primary', is_primary) ORDER BY is_primary DESC, email_id), '[]')
+            FROM contact_emails WHERE tenant = $1 AND contact_id = page.contact_id) AS emails,
+        EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream = 'contact/' || page.contact_id) AS parked
+    FROM page ORDER BY folded_name, contact_id"""
+ONE_CONTACT: LiteralString = """
+    SELECT contact_id AS id, nullif(concat_ws(' ', first_name, last_name), '') AS name, first_name, last_name, phones,
+        locale, external_ids, active, created_at, version,
+        (SELECT coalesce(jsonb_agg(jsonb_build_object('email_id', email_id, 'address', address, 'label', label,
+                'primary', is_primary) ORDER BY is_primary DESC, email_id), '[]')
+            FROM contact_emails WHERE tenant = $1 AND contact_id = $2) AS emails,
+        EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream = 'contact/' || $2::uuid) AS parked
+    FROM contacts WHERE tenant = $1 AND contact_id = $2"""

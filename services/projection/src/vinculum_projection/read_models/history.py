@@ -1,0 +1,144 @@
+"""What has happened to an account or a contact, in order."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, LiteralString
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from vinculum_projection.paging import Page, Paged
+from vinculum_projection.reading import Reader
+from vinculum_shared.contracts.accounts import AccountArchived, AccountChanged, AccountCreated, AccountRestored
+from vinculum_shared.contracts.contacts import (
+    ContactChanged,
+    ContactCreated,
+    ContactDeactivated,
+    ContactReactivated,
+    EmailAdded,
+    EmailChanged,
+    EmailRemoved,
+)
+from vinculum_shared.contracts.envelope import Cause, Recorded, split
+from vinculum_shared.contracts.events import Actor, Event
+from vinculum_shared.contracts.links import (
+    ContactLinked,
+    ContactUnlinked,
+    LinkChanged,
+    NotificationPreferencesChanged,
+    PermissionsChanged,
+    PortalAccessChanged,
+)
+from vinculum_shared.contracts.records import RecordCreated, RecordReminded, RecordSent
+from vinculum_shared.contracts.values import AccountId, ContactId, Personal
+from vinculum_shared.postgres import Connection, columns
+
+SUMMARIES: Final[dict[type[Event], str]] = {
+    AccountCreated: "Account created",
+    AccountChanged: "Account changed",
+    AccountArchived: "Account archived",
+    AccountRestored: "Account restored",
+    ContactCreated: "Contact created",
+    ContactChanged: "Contact changed",
+    EmailAdded: "Address added",
+    EmailChanged: "Address changed",
+    EmailRemoved: "Address removed",
+    ContactDeactivated: "Contact deactivated",
+    ContactReactivated: "Contact reactivated",
+    ContactLinked: "Contact linked",
+    ContactUnlinked: "Contact unlinked",
+    LinkChanged: "Link changed",
+    PortalAccessChanged: "Portal access {from} → {to} ({why})",
+    PermissionsChanged: "Permissions changed",
+    NotificationPreferencesChanged: "Notification preferences changed",
+    RecordCreated: "{type} created",
+    RecordSent: "{type} sent",
+    RecordReminded: "Reminder ({kind}) about {type}",
+}
+EVENTS: Final = tuple(SUMMARIES)
+router = APIRouter(prefix="/v1", tags=["history"])
+
+
+async def apply(db: Connection, events: Sequence[Recorded[Any]]) -> None:
+    await db.execute(ADD, *columns((row(event) for event in events), 13))
+
+
+def row(event: Recorded[Any]) -> tuple[object, ...]:
+    cause = Cause(event.tenant, event.actor, event.command_id, event.correlation_id, reason=event.reason)
+    data, personal = split(event.data, cause)
+    return (
+        event.tenant,
+        event.position,
+        event.id,
+        event.type,
+        event.recorded_at,
+        event.effective_at,
+        event.actor.kind,
+        event.actor.id,
+        event.reason,
+        getattr(event.data, "account_id", None),
+        getattr(event.data, "contact_id", None),
+        data.decode(),
+        personal and personal.decode(),
+    )
+
+
+ADD: LiteralString = """
+    INSERT INTO history (tenant, position, event_id, type, recorded_at, effective_at, actor_kind, actor_id, reason,
+        account_id, contact_id, data, personal)
+    SELECT tenant, position, event_id, type, recorded_at, effective_at, actor_kind, actor_id, reason, account_id,
+        contact_id, data::jsonb - '{actor,reason}'::text[], personal::jsonb
+    FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::text[],
+        $8::text[], $9::text[], $10::uuid[], $11::uuid[], $12::text[], $13::text[])
+        AS new (tenant, position, event_id, type, recorded_at, effective_at, actor_kind, actor_id, reason, account_id,
+            contact_id, data, personal)
+    ON CONFLICT DO NOTHING"""
+
+
+class HistoryEntry(BaseModel):
+    position: int
+    event_id: UUID
+    type: str
+    recorded_at: datetime
+    effective_at: datetime
+    actor: Actor
+    reason: str | None
+    summary: str
+    data: dict[str, Any]
+    personal: Personal[dict[str, Any] | None]
+
+
+@router.get("/accounts/{account_id}/history")
+async def history_of_account(account_id: AccountId, read: Reader, paging: Paged) -> Page[HistoryEntry]:
+    """Events of the account, its links and its records, oldest first."""
+    await read.account(account_id)
+    rows = await read.rows(OF_ACCOUNT, account_id, *paging.after(0), paging.limit + 1)
+    return await read.page(HistoryEntry, [entry(row) for row in rows], paging, ("position",), account_id)
+
+
+@router.get("/contacts/{contact_id}/history")
+async def history_of_contact(contact_id: ContactId, read: Reader, paging: Paged) -> Page[HistoryEntry]:
+    """Events of the contact, its links and its records, oldest first."""
+    await read.contact(contact_id)
+    rows = await read.rows(OF_CONTACT, contact_id, *paging.after(0), paging.limit + 1)
+    return await read.page(HistoryEntry, [entry(row) for row in rows], paging, ("position",), contact_id)
+
+
+SENTENCES: Final = {event_type.__name__: sentence for event_type, sentence in SUMMARIES.items()}
+
+
+def entry(row: Any) -> dict[str, Any]:
+    sentence = SENTENCES[row["type"]].format_map(row["data"])
+    actor = Actor(kind=row["actor_kind"], id=row["actor_id"])
+    return dict(row) | {"actor": actor, "summary": sentence[0].upper() + sentence[1:]}
+
+
+OF_ACCOUNT: LiteralString = """
+    SELECT position, event_id, type, recorded_at, effective_at, actor_kind, actor_id, reason, data, personal
+    FROM history WHERE tenant = $1 AND account_id = $2 AND position > $3
+    ORDER BY position LIMIT $4"""
+OF_CONTACT: LiteralString = """
+    SELECT position, event_id, type, recorded_at, effective_at, actor_kind, actor_id, reason, data, personal
+    FROM history WHERE tenant = $1 AND contact_id = $2 AND position > $3
+    ORDER BY position LIMIT $4"""

@@ -1,0 +1,318 @@
+"""Who belongs to which account now and, through shared contacts, which accounts are related."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, LiteralString
+from uuid import UUID
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+
+from vinculum_projection.paging import NIL, Page, Paged
+from vinculum_projection.reading import Reader, Row
+from vinculum_shared.contracts.accounts import AccountChanged
+from vinculum_shared.contracts.contacts import Email
+from vinculum_shared.contracts.envelope import Recorded
+from vinculum_shared.contracts.events import Event, LinkEvent
+from vinculum_shared.contracts.links import (
+    AccessState,
+    ContactLinked,
+    ContactUnlinked,
+    LinkChanged,
+    LinkTerms,
+    NotificationPreferences,
+    NotificationPreferencesChanged,
+    PermissionsChanged,
+    PortalAccessChanged,
+)
+from vinculum_shared.contracts.topics import TOPICS, Feature, Topic
+from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Personal
+from vinculum_shared.postgres import Connection, columns
+from vinculum_shared.recipients import wants
+
+EVENTS: Final = (
+    ContactLinked,
+    ContactUnlinked,
+    LinkChanged,
+    PermissionsChanged,
+    NotificationPreferencesChanged,
+    PortalAccessChanged,
+    AccountChanged,
+)
+router = APIRouter(prefix="/v1", tags=["links"])
+
+Key = tuple[str, UUID, UUID]
+
+
+@dataclass(slots=True)
+class Change:
+    """What a batch does to one link; what is None stays as it is."""
+
+    version: int
+    linked: Recorded[Event] | None = None
+    terms: LinkTerms | None = None
+    features: tuple[Feature, ...] | None = None
+    topics: tuple[Topic, ...] | None = None
+    topics_by_email: dict[EmailId, dict[Topic, bool]] | None = None
+    unlinked: bool = False
+
+
+async def apply(db: Connection, events: Sequence[Recorded[Event]]) -> None:
+    changes: dict[Key, Change] = {}
+    renamed: dict[tuple[str, UUID], None] = {}
+    for event in events:
+        match event.data:
+            case LinkEvent(account_id=account_id, contact_id=contact_id):
+                fold(changes, (event.tenant, account_id, contact_id), event)
+            case AccountChanged(account_id=account_id, before=before, after=after) if before.name != after.name:
+                renamed[event.tenant, account_id] = None
+    unlinked = [key for key, change in changes.items() if change.unlinked]
+    linked = [
+        (*row(key, change), start.effective_at, start.id, start.position, start.recorded_at)
+        for key, change in changes.items()
+        if (start := change.linked)
+    ]
+    changed = [row(key, change) for key, change in changes.items() if not change.linked and not change.unlinked]
+    if unlinked:
+        await db.execute(UNLINK, *columns(unlinked, 3))
+    if linked:
+        await db.execute(LINK, *columns(linked, 14))
+    if changed:
+        await db.execute(CHANGE, *columns(changed, 10))
+    if renamed:
+        await db.execute(RENAME, *columns(renamed, 2))
+
+
+def fold(changes: dict[Key, Change], key: Key, event: Recorded[Event]) -> None:
+    data = event.data
+    if isinstance(data, ContactLinked):
+        changes[key] = Change(event.stream_version, event, data, data.features, data.topics, {})
+        return
+    if isinstance(data, ContactUnlinked):
+        changes[key] = Change(event.stream_version, unlinked=True)
+        return
+    change = changes.setdefault(key, Change(event.stream_version))
+    change.version = event.stream_version
+    match data:
+        case LinkChanged(after=terms):
+            change.terms = terms
+        case PermissionsChanged(after=features):
+            change.features = features
+        case NotificationPreferencesChanged(after=preferences):
+            change.topics, change.topics_by_email = preferences.topics, preferences.by_email
+
+
+def row(key: Key, change: Change) -> tuple[object, ...]:
+    terms, by_email = change.terms, change.topics_by_email
+    return (
+        *key,
+        change.version,
+        terms and terms.role,
+        terms and terms.job_title,
+        terms and terms.primary,
+        array(change.features),
+        array(change.topics),
+        by_email if by_email is None else {str(email_id): topics for email_id, topics in by_email.items()},
+    )
+
+
+def array(names: Sequence[str] | None) -> str | None:
+    """As Postgres writes it: an array of arrays would be flattened by unnest."""
+    return None if names is None else "{" + ",".join(names) + "}"
+
+
+UNLINK: LiteralString = """
+    DELETE FROM links USING unnest($1::text[], $2::uuid[], $3::uuid[]) AS gone (tenant, account_id, contact_id)
+    WHERE (links.tenant, links.account_id, links.contact_id) = (gone.tenant, gone.account_id, gone.contact_id)"""
+# An account that isn't there has no name, which `account_name` does not take: the event fails.
+LINK: LiteralString = """
+    INSERT INTO links (tenant, account_id, contact_id, version, role, job_title, is_primary, features, topics,
+        topics_by_email, since, linked_event_id, linked_position, linked_at, account_name)
+    SELECT tenant, account_id, contact_id, version, role, job_title, is_primary, features::text[], topics::text[],
+        topics_by_email, since, linked_event_id, linked_position, linked_at,
+        (SELECT folded_name FROM accounts
+            WHERE accounts.tenant = new.tenant AND accounts.account_id = new.account_id)
+    FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::boolean[], $8::text[],
+        $9::text[], $10::jsonb[], $11::timestamptz[], $12::uuid[], $13::bigint[], $14::timestamptz[])
+        AS new (tenant, account_id, contact_id, version, role, job_title, is_primary, features, topics,
+            topics_by_email, since, linked_event_id, linked_position, linked_at)
+    ON CONFLICT (tenant, account_id, contact_id) DO UPDATE
+    SET version = excluded.version, role = excluded.role, job_title = excluded.job_title,
+        is_primary = excluded.is_primary, features = excluded.features, topics = excluded.topics,
+        topics_by_email = excluded.topics_by_email, since = excluded.since,
+        linked_event_id = excluded.linked_event_id, linked_position = excluded.linked_position,
+        linked_at = excluded.linked_at, account_name = excluded.account_name"""
+CHANGE: LiteralString = """
+    UPDATE links
+    SET version = new.version,
+        role = CASE WHEN new.is_primary IS NULL THEN links.role ELSE new.role END,
+        job_title = CASE WHEN new.is_primary IS NULL THEN links.job_title ELSE new.job_title END,
+        is_primary = coalesce(new.is_primary, links.is_primary),
+        features = coalesce(new.features::text[], links.features),
+        topics = coalesce(new.topics::text[], links.topics),
+        topics_by_email = coalesce(new.topics_by_email, links.topics_by_email)
+    FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::boolean[], $8::text[],
+        $9::text[], $10::jsonb[])
+        AS new (tenant, account_id, contact_id, version, role, job_title, is_primary, features, topics,
+            topics_by_email)
+    WHERE (links.tenant, links.account_id, links.contact_id) = (new.tenant, new.account_id, new.contact_id)"""
+RENAME: LiteralString = """
+    UPDATE links SET account_name = accounts.folded_name
+    FROM unnest($1::text[], $2::uuid[]) AS renamed (tenant, account_id) JOIN accounts USING (tenant, account_id)
+    WHERE (links.tenant, links.account_id) = (accounts.tenant, accounts.account_id)
+        AND links.account_name <> accounts.folded_name"""
+
+
+class LinkedEmail(BaseModel):
+    email_id: EmailId
+    address: Personal[str | None]
+    primary: bool
+    access: AccessState
+    topics: dict[Topic, bool]
+    """Which mail goes to this address: its own choices, else the link's, for the primary one."""
+
+
+class Link(BaseModel):
+    name: Personal[str | None]
+    role: str | None
+    job_title: Personal[str | None]
+    primary: bool
+    since: datetime
+    version: int
+    emails: list[LinkedEmail]
+    features: list[Feature]
+    topics: dict[Topic, bool]
+    parked: bool
+
+
+class LinkedContact(Link):
+    contact_id: ContactId
+
+
+class LinkedAccount(Link):
+    account_id: AccountId
+
+
+class AccountName(BaseModel):
+    id: AccountId
+    name: Personal[str | None]
+
+
+class SharedContact(BaseModel):
+    contact_id: ContactId
+    name: Personal[str | None]
+    since: datetime
+
+
+class RelatedAccount(BaseModel):
+    account: AccountName
+    via: list[SharedContact]
+    parked: bool
+
+
+@router.get("/accounts/{account_id}/contacts")
+async def contacts_of_account(account_id: AccountId, read: Reader, paging: Paged) -> Page[LinkedContact]:
+    """By last name, then first name."""
+    await read.account(account_id)
+    rows = await read.rows(CONTACTS_OF_ACCOUNT, account_id, *paging.after("", NIL), paging.limit + 1)
+    links = [link(row) for row in rows]
+    return await read.page(LinkedContact, links, paging, ("folded_name", "contact_id"), account_id)
+
+
+@router.get("/contacts/{contact_id}/accounts")
+async def accounts_of_contact(contact_id: ContactId, read: Reader, paging: Paged) -> Page[LinkedAccount]:
+    """By name."""
+    await read.contact(contact_id)
+    rows = await read.rows(ACCOUNTS_OF_CONTACT, contact_id, *paging.after("", NIL), paging.limit + 1)
+    links = [link(row) for row in rows]
+    return await read.page(LinkedAccount, links, paging, ("account_name", "account_id"), contact_id)
+
+
+@router.get("/accounts/{account_id}/related")
+async def related_accounts(account_id: AccountId, read: Reader, paging: Paged) -> Page[RelatedAccount]:
+    """Accounts that share a contact with this one, by name, each with the contacts that it shares."""
+    await read.account(account_id)
+    rows = await read.rows(RELATED, account_id, *paging.after("", NIL), paging.limit + 1)
+    return await read.page(RelatedAccount, rows, paging, ("account_name", "account_id"), account_id)
+
+
+def link(row: Row) -> Row:
+    preferences = NotificationPreferences(topics=row["topics"], by_email=row["topics_by_email"])
+    emails = [each | {"topics": topics_of(preferences, each)} for each in row["emails"]]
+    return row | {"emails": emails, "topics": {topic: topic in row["topics"] for topic in TOPICS}}
+
+
+def topics_of(preferences: NotificationPreferences, email: Row) -> dict[Topic, bool]:
+    address = Email.model_construct(email_id=EmailId(UUID(email["email_id"])), primary=email["primary"])
+    return {topic: wants(preferences, topic, address) for topic in TOPICS}
+
+
+CONTACTS_OF_ACCOUNT: LiteralString = """
+    WITH page AS MATERIALIZED (
+        SELECT links.*, coalesce(contacts.folded_name, '') AS folded_name,
+            nullif(concat_ws(' ', contacts.first_name, contacts.last_name), '') AS name
+        FROM links LEFT JOIN contacts USING (tenant, contact_id)
+        WHERE links.tenant = $1 AND links.account_id = $2
+            AND (coalesce(contacts.folded_name, ''), links.contact_id) > ($3, $4)
+        ORDER BY 17, links.contact_id
+        LIMIT $5
+    )
+    SELECT contact_id, folded_name, name, role, job_title, is_primary AS primary, since, version, features, topics,
+        topics_by_email,
+        (SELECT coalesce(jsonb_agg(jsonb_build_object('email_id', email.email_id, 'address', email.address, 'primary',
+                email.is_primary, 'access', coalesce(access.state, 'off'))
+                ORDER BY email.is_primary DESC, email.email_id), '[]')
+            FROM contact_emails AS email LEFT JOIN access ON access.tenant = $1 AND access.account_id = page.account_id
+                AND access.contact_id = page.contact_id AND access.email_id = email.email_id
+            WHERE email.tenant = $1 AND email.contact_id = page.contact_id) AS emails,
+        EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream IN (
+            'link/' || page.account_id || '/' || page.contact_id, 'contact/' || page.contact_id)) AS parked
+    FROM page ORDER BY folded_name, contact_id"""
+ACCOUNTS_OF_CONTACT: LiteralString = """
+    WITH page AS MATERIALIZED (
+        SELECT * FROM links
+        WHERE tenant = $1 AND contact_id = $2 AND (account_name, account_id) > ($3, $4)
+        ORDER BY account_name, account_id
+        LIMIT $5
+    )
+    SELECT account_id, account_name, accounts.name, role, job_title, is_primary AS primary, since, page.version,
+        features, topics, topics_by_email,
+        (SELECT coalesce(jsonb_agg(jsonb_build_object('email_id', email.email_id, 'address', email.address, 'primary',
+                email.is_primary, 'access', coalesce(access.state, 'off'))
+                ORDER BY email.is_primary DESC, email.email_id), '[]')
+            FROM contact_emails AS email LEFT JOIN access ON access.tenant = $1 AND access.account_id = page.account_id
+                AND access.contact_id = page.contact_id AND access.email_id = email.email_id
+            WHERE email.tenant = $1 AND email.contact_id = page.contact_id) AS emails,
+        EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream IN (
+            'link/' || page.account_id || '/' || page.contact_id, 'account/' || page.account_id)) AS parked
+    FROM page JOIN accounts USING (tenant, account_id)
+    ORDER BY account_name, account_id"""
+# Each shared contact yields its first accounts after the cursor, in index order: a contact on 100,000 accounts costs
+# no more than a page. An account on the page is among the first of every contact that it shares, so `via` is whole.
+RELATED: LiteralString = """
+    WITH page AS MATERIALIZED (
+        SELECT other.account_name, other.account_id,
+            jsonb_object_agg(mine.contact_id, greatest(mine.since, other.since)) AS shared
+        FROM links AS mine CROSS JOIN LATERAL (
+            SELECT account_name, account_id, since FROM links
+            WHERE tenant = $1 AND contact_id = mine.contact_id AND account_id <> $2
+                AND (account_name, account_id) > ($3, $4)
+            ORDER BY account_name, account_id
+            LIMIT $5
+        ) AS other
+        WHERE mine.tenant = $1 AND mine.account_id = $2
+        GROUP BY 1, 2
+        ORDER BY 1, 2
+        LIMIT $5
+    )
+    SELECT page.account_name, page.account_id,
+        jsonb_build_object('id', page.account_id, 'name', accounts.name) AS account,
+        (SELECT jsonb_agg(jsonb_build_object('contact_id', key, 'since', value, 'name',
+                nullif(concat_ws(' ', contacts.first_name, contacts.last_name), ''))
+                ORDER BY contacts.folded_name, key)
+            FROM jsonb_each(shared) LEFT JOIN contacts ON contacts.tenant = $1 AND contacts.contact_id = key::uuid
+        ) AS via,
+        EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream = 'account/' || page.account_id) AS parked
+    FROM page JOIN accounts ON accounts.tenant = $1 AND accounts.account_id = page.account_id
+    ORDER BY account_name, account_id"""

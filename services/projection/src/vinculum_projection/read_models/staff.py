@@ -1,0 +1,47 @@
+"""Who works at the tenant, and what he may do."""
+
+from collections.abc import Sequence
+from typing import Final, LiteralString
+from uuid import UUID
+
+from vinculum_shared.contracts.envelope import Recorded
+from vinculum_shared.contracts.staff import StaffProfile, StaffUserAdded, StaffUserChanged, StaffUserDeactivated
+from vinculum_shared.postgres import Connection, columns
+
+EVENTS: Final = (StaffUserAdded, StaffUserChanged, StaffUserDeactivated)
+
+
+async def apply(
+    db: Connection, events: Sequence[Recorded[StaffUserAdded | StaffUserChanged | StaffUserDeactivated]]
+) -> None:
+    profiles: dict[tuple[str, UUID], StaffProfile] = {}
+    deactivated: dict[tuple[str, UUID], None] = {}
+    for event in events:
+        key = (event.tenant, event.data.staff_id)
+        match event.data:
+            case StaffUserAdded():
+                profiles[key] = event.data
+            case StaffUserChanged(after=after):
+                profiles[key] = after
+            case StaffUserDeactivated():
+                deactivated[key] = None
+    rows = [
+        (*key, p.name, p.email, "{" + ",".join(p.roles) + "}", p.limits.accounts, p.limits.opportunities)
+        for key, p in profiles.items()
+    ]
+    await db.execute(PROFILES, *columns(rows, 7))
+    await db.execute(DEACTIVATE, *columns(deactivated, 2))
+
+
+PROFILES: LiteralString = """
+    INSERT INTO staff (tenant, staff_id, name, email, roles, limited_accounts, limited_opportunities)
+    SELECT tenant, staff_id, name, email, roles::text[], limited_accounts, limited_opportunities
+    FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::boolean[])
+        AS new (tenant, staff_id, name, email, roles, limited_accounts, limited_opportunities)
+    ON CONFLICT (tenant, staff_id) DO UPDATE
+    SET name = excluded.name, email = excluded.email, roles = excluded.roles,
+        limited_accounts = excluded.limited_accounts, limited_opportunities = excluded.limited_opportunities"""
+DEACTIVATE: LiteralString = """
+    UPDATE staff SET active = false
+    FROM unnest($1::text[], $2::uuid[]) AS gone (tenant, staff_id)
+    WHERE (staff.tenant, staff.staff_id) = (gone.tenant, gone.staff_id)"""

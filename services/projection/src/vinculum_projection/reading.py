@@ -1,0 +1,202 @@
+"""A query's view: who asks, what he may see, and one snapshot of the read models, at one position of the log."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, LiteralString, TypeVar
+from uuid import UUID
+
+import asyncpg
+from fastapi import Depends, Query, Request, Response
+from pydantic import BaseModel
+
+from vinculum_projection.paging import Page, Paging, SortKey
+from vinculum_projection.waiting import FOR_TENANT, reach
+from vinculum_shared.contracts.tenants import Policy
+from vinculum_shared.contracts.values import PERSONAL, AccountId, ContactId
+from vinculum_shared.postgres import Connection
+from vinculum_shared.problems import Forbidden, NotFound
+from vinculum_shared.tokens import Principal, bearer
+
+READERS: Final = frozenset({"viewer", "agent", "manager", "admin"})
+OPERATORS: Final = frozenset({"operator", "admin"})
+
+M = TypeVar("M", bound=BaseModel)
+Row = dict[str, Any]
+
+
+class TenantNotFound(NotFound):
+    """There is no such tenant."""
+
+
+class AccountNotFound(NotFound):
+    """There is no such account."""
+
+
+class ContactNotFound(NotFound):
+    """There is no such contact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    db: Connection
+    tenant: str
+    position: int
+    personal: bool
+    limited: bool
+    """Sees what he manages and nothing else; nobody manages anything yet."""
+    policy: Policy
+    response: Response
+
+    async def rows(self, statement: LiteralString, *arguments: Any) -> list[Row]:
+        """The statement's first argument is the tenant: none is run without it."""
+        if self.limited:
+            return []
+        return [dict(row) for row in await self.db.fetch(statement, self.tenant, *arguments)]
+
+    async def row(self, statement: LiteralString, *arguments: Any) -> Row | None:
+        """Of the one row that the statement has at most."""
+        rows = await self.rows(statement, *arguments)
+        return rows[0] if rows else None
+
+    async def account(self, account_id: AccountId) -> None:
+        if await self.row(ACCOUNT, account_id) is None:
+            raise AccountNotFound
+
+    async def contact(self, contact_id: ContactId) -> None:
+        if await self.row(CONTACT, contact_id) is None:
+            raise ContactNotFound
+
+    def one(self, model: type[M], row: Row) -> M:
+        """The answer about one thing that has a version."""
+        self.response.headers["ETag"] = f'"{row["version"]}"'
+        return self.shown(model, row)
+
+    async def page(
+        self, model: type[M], rows: Sequence[Row], paging: Paging, key: Sequence[str], about: UUID | None = None
+    ) -> Page[M]:
+        """Of one row more than fit, so that the last page is known to be the last.
+
+        `about`: the account or contact whose list this is; an event parked there may be missing from it.
+        """
+        shown = rows[: paging.limit]
+        more = len(rows) > paging.limit
+        return Page(
+            items=[self.shown(model, row) for row in shown],
+            next_cursor=paging.cursor_after(sort_key(shown[-1], key)) if more else None,
+            position=self.position,
+            parked=any(row.get("parked") for row in shown) or (about is not None and await self.is_parked(about)),
+        )
+
+    async def is_parked(self, about: UUID) -> bool:
+        return bool(await self.db.fetchval(PARKED, self.tenant, str(about)))
+
+    def shown(self, model: type[M], row: Row) -> M:
+        answer = model.model_validate(row)
+        return answer if self.personal else without_personal(answer)
+
+    def may_search_personal(self, *filters: object) -> None:
+        """Who may not see names may not try them out either."""
+        if not self.personal and any(each is not None for each in filters):
+            raise Forbidden("The token lacks the scope personal, and this filter looks at personal data.")
+
+
+def sort_key(row: Row, key: Sequence[str]) -> SortKey:
+    return tuple(row[column] for column in key)
+
+
+def without_personal(answer: M) -> M:
+    """The same, with null for each field that is marked as personal."""
+    return answer.model_copy(
+        update={
+            name: None if PERSONAL in field.metadata else _without_personal(getattr(answer, name))
+            for name, field in type(answer).model_fields.items()
+        }
+    )
+
+
+def _without_personal(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return without_personal(value)
+    return [_without_personal(each) for each in value] if isinstance(value, list) else value
+
+
+def reading(roles: frozenset[str], *, services: bool = True) -> Callable[..., AsyncIterator[Read]]:
+    """A dependency: the view of one who has one of these roles, or of a service that may query."""
+
+    async def view(
+        request: Request,
+        response: Response,
+        principal: Annotated[Principal, Depends(bearer)],
+        min_position: Annotated[int, Query(ge=0, description="Wait until the answer has this position.")] = 0,
+    ) -> AsyncIterator[Read]:
+        if principal.kind not in ("staff", "service") or (principal.kind == "service" and not services):
+            raise Forbidden
+        principal.require_scope("queries")
+        tenant = principal.the_tenant
+        await reach(request.state.reader, tenant, min_position)
+        async with (
+            request.state.reader.acquire() as db,
+            db.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            await db.execute(FOR_TENANT, tenant)
+            asked = await db.fetchrow(ASKED, tenant, staff_id(principal))
+            assert asked is not None
+            if principal.kind == "staff":
+                require_role(principal, asked, roles)
+            elif asked["policy"] is None:
+                raise TenantNotFound
+            policy = Policy.model_validate(asked["policy"])
+            response.headers["Vinculum-Position"] = str(asked["position"])
+            yield Read(
+                db=db,
+                tenant=tenant,
+                position=asked["position"],
+                personal=principal.kind == "staff" or "personal" in principal.scopes,
+                limited=principal.kind == "staff" and is_limited(principal, asked, policy),
+                policy=policy,
+                response=response,
+            )
+
+    return view
+
+
+def staff_id(principal: Principal) -> UUID | None:
+    try:
+        return UUID(principal.sub) if principal.kind == "staff" else None
+    except ValueError:
+        return None
+
+
+def effective_roles(principal: Principal, record: asyncpg.Record) -> frozenset[str]:
+    """Those that the token and the record both say."""
+    return principal.roles.intersection(record["roles"])
+
+
+def require_role(principal: Principal, record: asyncpg.Record, wanted: frozenset[str]) -> None:
+    if not record["active"]:
+        raise Forbidden("The token's subject is no active staff user of this tenant.")
+    if not effective_roles(principal, record) & wanted:
+        raise Forbidden(f"This needs one of the roles {', '.join(sorted(wanted))}.")
+
+
+def is_limited(principal: Principal, record: asyncpg.Record, policy: Policy) -> bool:
+    """Tell if he sees only what he manages (TL-10)."""
+    per_staff_user = policy.manager_limits_access == "per_staff_user"
+    limits = record["limited_accounts"] if per_staff_user else policy.manager_limits_access
+    return bool(limits) and effective_roles(principal, record) <= {"agent", "operator"}
+
+
+ASKED: LiteralString = """
+    SELECT coalesce(subscription.position, 0) AS position, staff.active, staff.roles, staff.limited_accounts,
+        tenants.policy
+    FROM (VALUES ($1::text)) AS asked (tenant)
+    LEFT JOIN subscription USING (tenant)
+    LEFT JOIN tenants USING (tenant)
+    LEFT JOIN staff ON staff.tenant = asked.tenant AND staff.staff_id = $2"""
+ACCOUNT: LiteralString = "SELECT FROM accounts WHERE tenant = $1 AND account_id = $2"
+CONTACT: LiteralString = "SELECT FROM contacts WHERE tenant = $1 AND contact_id = $2"
+PARKED: LiteralString = "SELECT EXISTS (SELECT FROM parked WHERE tenant = $1 AND strpos(stream, $2) > 0)"
+
+Reader = Annotated[Read, Depends(reading(READERS), scope="function")]
+Observer = Annotated[Read, Depends(reading(READERS | OPERATORS), scope="function")]
+Operator = Annotated[Read, Depends(reading(OPERATORS, services=False), scope="function")]
