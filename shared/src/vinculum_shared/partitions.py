@@ -106,8 +106,9 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def commit_for_monitoring(self) -> None:
         """Kafka's own tools show the lag by its committed offsets; nothing reads them back."""
-        with suppress(KafkaError):
-            await self.consumer.commit({each: claim.first_unapplied for each, claim in self.claims.items()})
+        if self.claims:
+            with suppress(KafkaError):
+                await self.consumer.commit({each: claim.first_unapplied for each, claim in self.claims.items()})
 
 
 def read(records: list[ConsumerRecord]) -> list[tuple[int, Line]]:

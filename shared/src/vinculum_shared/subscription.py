@@ -83,7 +83,15 @@ class Freshness:
 
 class Subscription:
     def __init__(
-        self, pool: Pool, event_log: EventLog, apply: parking.Apply, *, bootstrap: str, topic: str, group: str
+        self,
+        pool: Pool,
+        event_log: EventLog,
+        apply: parking.Apply,
+        *,
+        bootstrap: str,
+        topic: str,
+        group: str,
+        compare_seconds: float = COMPARE_SECONDS,
     ) -> None:
         self.pool = pool
         self.event_log = event_log
@@ -91,6 +99,7 @@ class Subscription:
         self.bootstrap = bootstrap
         self.topic = topic
         self.group = group
+        self.compare_seconds = compare_seconds
         self._behind: dict[str, int] = {}
         self._backoff_seconds = BACKOFF_SECONDS_MIN
 
@@ -109,7 +118,7 @@ class Subscription:
         """One membership of the group. It polls even without partitions, which aiokafka needs to join again."""
         await self.compare(at_once=False)
         async with self.membership() as partitions:
-            compare_at = time.monotonic() + COMPARE_SECONDS
+            compare_at = time.monotonic() + self.compare_seconds
             while not stop.is_set():
                 try:
                     await partitions.poll()
@@ -118,7 +127,7 @@ class Subscription:
                         at_once, partitions.begun_at_end = partitions.begun_at_end, False
                         await self.compare(at_once=at_once)
                         await partitions.commit_for_monitoring()
-                        compare_at = time.monotonic() + COMPARE_SECONDS
+                        compare_at = time.monotonic() + self.compare_seconds
                 except RejectedError:
                     metrics.CAS_REJECTIONS.inc()
                     log.warning("batch_rejected", topic=self.topic)

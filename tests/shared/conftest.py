@@ -1,0 +1,37 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from pydantic import SecretStr
+
+from support import reading
+from support.log_server import LogServer, log_server
+from vinculum_shared.kafka import ensure_topic
+
+
+@pytest.fixture
+async def database(postgres: str) -> AsyncIterator[SecretStr]:
+    async with reading.reader_database(postgres) as url:
+        yield url
+
+
+@pytest.fixture
+async def topic(kafka: str) -> str:
+    name = f"events-{uuid4().hex}"
+    await ensure_topic(kafka, name, partitions=2, replicas=1)
+    return name
+
+
+@pytest.fixture
+async def log() -> AsyncIterator[LogServer]:
+    async with log_server() as served:
+        yield served
+
+
+@pytest.fixture
+async def reader(
+    database: SecretStr, kafka: str, topic: str, log: LogServer, tmp_path: Path
+) -> AsyncIterator[reading.Reader]:
+    async with reading.opened(database, kafka, topic, log.url, tmp_path) as opened:
+        yield opened

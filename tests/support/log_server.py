@@ -1,0 +1,67 @@
+"""The command service's log, as far as readers see it, over what a test has put there."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from support.events import Log
+
+
+@dataclass
+class LogServer:
+    url: str = ""
+    logs: dict[str, Log] = field(default_factory=dict)
+    available: bool = True
+    pages: list[str] = field(default_factory=list)
+    """The `after` of each page that was asked for."""
+
+    def log(self, tenant: str) -> Log:
+        return self.logs.setdefault(tenant, Log(tenant))
+
+    async def page(self, request: Request) -> Response:
+        if not self.available:
+            return Response(status_code=503)
+        query = request.query_params
+        self.pages.append(query["after"])
+        tenant, _, position = query["after"].rpartition(":")
+        if own := query.get("tenant"):
+            lines = self.log(own).lines[int(position) :]
+        else:
+            later = [self.logs[name].lines for name in sorted(self.logs) if name > tenant]
+            here = self.log(tenant).lines[int(position) :] if tenant else []
+            lines = [line for lines in (here, *later) for line in lines]
+        return Response(b"".join(line + b"\n" for line in lines[: int(query["limit"])]))
+
+    async def positions(self, request: Request) -> Response:
+        if not self.available:
+            return Response(status_code=503)
+        wanted = request.query_params.get("tenant")
+        positions = {name: len(log.lines) for name, log in self.logs.items() if wanted in (None, name)}
+        return JSONResponse({"positions": positions})
+
+
+@asynccontextmanager
+async def log_server() -> AsyncIterator[LogServer]:
+    served = LogServer()
+    listener = socket.create_server(("127.0.0.1", 0))
+    served.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    app = Starlette(routes=[Route("/v1/log", served.page), Route("/v1/log/positions", served.positions)])
+    server = Unsignalled(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(server.serve(sockets=[listener]))
+        yield served
+        server.should_exit = True
+
+
+class Unsignalled(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
