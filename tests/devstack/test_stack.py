@@ -1,0 +1,131 @@
+"""The `vinculum` command, with all that it starts."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from vinculum_devstack import ports
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+
+EVERYTHING = ["command", "kafka", "mail-sink", "notifier", "postgres", "projection"]
+READY_SECONDS = 60.0
+
+
+class LocalStack:
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.environment = {
+            **os.environ,
+            "VINCULUM_DATA": str(data),
+            **{ports.variable(name): str(ports.free()) for name in ports.FIXED},
+        }
+
+    def vinculum(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: S603  our own
+            [sys.executable, "-m", "vinculum_devstack", *arguments],
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def foreground(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "vinculum_devstack", "up"]
+        return subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL)  # noqa: S603  our own
+
+    def up(self) -> None:
+        done = self.vinculum("up", "--detach")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.vinculum("status", "--json").stdout)
+        return found
+
+    def pids(self) -> dict[str, int]:
+        return {record.stem: json.loads(record.read_text())["pid"] for record in (self.data / "run").glob("*.json")}
+
+
+def alive(pids: Collection[int]) -> list[psutil.Process]:
+    found = [process for process in psutil.process_iter() if process.pid in pids]
+    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[LocalStack]:
+    stack = LocalStack(tmp_path / "data")
+    yield stack
+    stack.vinculum("down")
+
+
+def test_it_comes_up_and_says_where_and_goes_down_without_a_trace(stack: LocalStack) -> None:
+    stack.up()
+    status = stack.status()
+    assert status["state"] == "running"
+    assert status["command"] == f"http://127.0.0.1:{stack.environment['VINCULUM_COMMAND_PORT']}"
+    assert status["topic"] == "vinculum.events.v1"
+    assert status["maildir"] == str(stack.data / "mail")
+    assert sorted(stack.pids()) == EVERYTHING
+
+    before = stack.pids()
+    stack.up()
+    assert stack.pids() == before
+
+    assert stack.vinculum("down").returncode == 0
+    assert stack.status()["state"] == "stopped"
+    assert alive(before.values()) == []
+
+
+def test_it_comes_back_after_kill_9_of_one_and_of_all(stack: LocalStack) -> None:
+    stack.up()
+    before = stack.pids()
+    os.kill(before["projection"], signal.SIGKILL)
+    wait_until(lambda: stack.status()["state"] == "partial")
+    stack.up()
+    assert stack.status()["state"] == "running"
+    assert {name for name, pid in stack.pids().items() if pid != before[name]} == {"projection"}
+
+    for pid in stack.pids().values():
+        os.kill(pid, signal.SIGKILL)
+    stack.up()
+    assert stack.status()["state"] == "running"
+
+
+def test_ctrl_c_stops_it_all(stack: LocalStack) -> None:
+    foreground = stack.foreground()
+    wait_until(lambda: stack.status()["state"] == "running")
+    pids = stack.pids().values()
+    foreground.send_signal(signal.SIGINT)
+    assert foreground.wait(timeout=READY_SECONDS) == 0
+    assert alive(pids) == []
+
+
+def test_a_port_that_is_taken_is_told_before_anything_starts(stack: LocalStack) -> None:
+    with socket.create_server((ports.HOST, int(stack.environment["VINCULUM_NOTIFIER_PORT"]))):
+        refused = stack.vinculum("up", "--detach")
+    assert refused.returncode == 1
+    assert "set VINCULUM_NOTIFIER_PORT to a free port" in refused.stderr
+    assert stack.pids() == {}
+
+
+def test_a_folder_that_cannot_be_written_is_told(stack: LocalStack, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    refused = stack.vinculum("up", VINCULUM_DATA=str(tmp_path / "file" / "data"))
+    assert refused.returncode == 1
+    assert "Set VINCULUM_DATA" in refused.stderr
