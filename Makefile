@@ -47,10 +47,10 @@ compose-test: .venv/ready ## Run the system from images, with a journey through 
 LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-header --no-annotate $(foreach package,shared $(SERVICES) devstack,--no-emit-package vinculum-$(package))
 lock: .venv/ready ## Pin the dependencies anew (UPGRADE=1: to their newest versions), and the jars of Kafka
-	$(LOCK) $(if $(UPGRADE),--upgrade) $(PYPROJECTS) requirements/dev.in -o requirements/dev.txt
-	$(foreach package,$(PACKAGES),$(LOCK) $(package)/pyproject.toml -c requirements/dev.txt \
+	@$(LOCK) $(if $(UPGRADE),--upgrade) $(PYPROJECTS) requirements/dev.in -o requirements/dev.txt
+	@$(foreach package,$(PACKAGES),$(LOCK) $(package)/pyproject.toml -c requirements/dev.txt \
 		-o requirements/$(notdir $(package)).txt &&) true
-	$(BIN)/python tools/lock_kafka.py
+	@$(BIN)/python tools/lock_kafka.py
 
 .venv/ready: requirements/dev.txt $(PYPROJECTS)
 	@$(PYTHON) -c '$(NEW_ENOUGH)' || \
