@@ -11,8 +11,7 @@ from uuid import UUID
 import orjson
 
 from support.databases import database
-from vinculum_command.domain.commands import Caller, Command
-from vinculum_command.domain.commands import Order
+from vinculum_command.domain.commands import Caller, Command, Order
 from vinculum_command.domain.tenants import RegisterTenant
 from vinculum_command.event_store import open_appender
 from vinculum_command.execute import Answer, Executor
@@ -47,7 +46,13 @@ class Store:
         return await self.give(tenant, command, caller=PLATFORM)
 
     async def give(
-        self, tenant: str, command: Command, key: str | None = None, *, caller: Caller = SERVICE, expected: int | None = None
+        self,
+        tenant: str,
+        command: Command,
+        key: str | None = None,
+        *,
+        caller: Caller = SERVICE,
+        expected: int | None = None,
     ) -> Answer:
         order = Order(tenant, command, caller, datetime.now(UTC), expected=expected)
         return await self.executor.execute(order, key)

@@ -271,9 +271,6 @@ class Executor:
                         await event_store.hold(db, {waiting.order.tenant for waiting in group.waiting})
                     await self._decide(db, group, self._cache)
                     bases = await event_store.append(db, group.append)
-                self._remember_moves(group)
-                self._land(group, bases)
-                return
             except (event_store.HeadMovedError, event_store.KeyStoredError):
                 held = True
             except LOST as error:
@@ -287,6 +284,10 @@ class Executor:
                     return
                 log.exception("append_failed", sqlstate=error.sqlstate)
                 group.waiting[0].refuse(error)
+                return
+            else:
+                self._remember_moves(group)
+                self._land(group, bases)
                 return
         for waiting in group.waiting:
             waiting.refuse(VersionConflict() if held else Unavailable())
@@ -319,7 +320,7 @@ class Executor:
         return True
 
     def _remember_moves(self, group: Group) -> None:
-        """Decide the next group upon this one, before it is known to be written: if it isn't, that one can't be either."""
+        """Let the next group be decided upon this one: if this one is not written, that one can't be either."""
         for tenant, key, stored, _ in group.append.heads:
             _remember(self._cache, (tenant, key), stored)
 

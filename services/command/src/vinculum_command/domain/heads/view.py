@@ -60,7 +60,7 @@ class Recording(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Enumeration:
-    """The links of an account or a contact, as a thing to be read: those with such an entry, after a given link."""
+    """The links of an account or a contact, as a thing to be read: with such an entry, after a given link."""
 
     account_id: AccountId | None = None
     contact_id: ContactId | None = None
@@ -80,7 +80,7 @@ class Enumeration:
 
 @dataclass(frozen=True, slots=True)
 class Violations:
-    """How much exists that a stricter policy would not allow, as a thing to be read: a warning, relied on by nothing."""
+    """How much there is that a stricter policy would not allow, as a thing to be read; nothing relies on it."""
 
     policy: str
     bound: int

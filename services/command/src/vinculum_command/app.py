@@ -1,0 +1,96 @@
+"""The HTTP application: commands, access, the log. Its lifespan is where everything is put together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from importlib.metadata import version
+from typing import Any, Final, LiteralString
+
+import structlog
+from fastapi import FastAPI, Request
+
+from vinculum_command import doorbell, event_store, reading
+from vinculum_command.domain.access import SettleAccess
+from vinculum_command.execute import Executor
+from vinculum_command.http import access, log_feed, openapi
+from vinculum_command.http.commands import BATCH_BYTES_MAX, BATCH_PATH, command_routes
+from vinculum_command.settings import Settings
+from vinculum_shared import serving
+from vinculum_shared.migrate import pending
+from vinculum_shared.postgres import Pool
+from vinculum_shared.tokens import Verifier
+
+log = structlog.get_logger()
+
+FORGET_EVERY: Final = timedelta(minutes=5)
+FORGET_AT_ONCE: Final = 5_000
+
+
+def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
+    """Make the application. It runs commands until `stop`, and streams end then."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+        url, unsafe = settings.database_url, settings.unsafe_durability
+        finished = asyncio.Event()
+        async with (
+            await event_store.open_appender(url, unsafe_durability=unsafe) as appender,
+            await reading.open_reader(url, unsafe_durability=unsafe) as reader,
+            await reading.open_log(url, unsafe_durability=unsafe) as log_pool,
+            asyncio.TaskGroup() as parts,
+        ):
+            executor = Executor(appender, settings.address_key.get_secret_value())
+            news = doorbell.News()
+            parts.create_task(executor.run(finished))
+            parts.create_task(doorbell.listen(url, news.ring, finished))
+            parts.create_task(forget_requests(log_pool, finished))
+            await go_on(log_pool, executor)
+            yield {
+                "executor": executor,
+                "reader": reader,
+                "log": log_pool,
+                "news": news,
+                "streams": asyncio.Semaphore(log_feed.STREAMS_MAX),
+                "stop": stop,
+                "verifier": Verifier(settings.jwks, settings.issuer),
+                "invitation_key": settings.invitation_key,
+            }
+            finished.set()
+
+    app = serving.create_app(
+        title="Vinculum: commands",
+        version=version("vinculum-command"),
+        lifespan=lifespan,
+        routers=[command_routes(), access.router, log_feed.router],
+        checks={"postgres": migrated},
+        larger_bodies={BATCH_PATH: BATCH_BYTES_MAX},
+    )
+    app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
+    return app
+
+
+async def migrated(request: Request) -> None:
+    async with request.state.reader.acquire() as db:
+        if await pending(db, "vinculum_command"):
+            raise RuntimeError("migrations are pending")
+
+
+PENDING: LiteralString = "SELECT tenant, key FROM heads WHERE pending"
+
+
+async def go_on(log_pool: Pool, executor: Executor) -> None:
+    """Take up what was too large for one commit and had not ended when the process did."""
+    for row in await log_pool.fetch(PENDING):
+        kind, _, id_ = row["key"].partition("/")
+        side = "account_id" if kind == "members" else "contact_id"
+        executor.follow(row["tenant"], SettleAccess.model_validate({side: id_}))
+
+
+async def forget_requests(log_pool: Pool, stop: asyncio.Event) -> None:
+    """Delete answers that need not be kept any longer, in slices."""
+    while not stop.is_set():
+        deleted = await log_pool.execute(event_store.FORGET, FORGET_AT_ONCE)
+        if deleted != f"DELETE {FORGET_AT_ONCE}":
+            await doorbell.set_within(stop, FORGET_EVERY.total_seconds())

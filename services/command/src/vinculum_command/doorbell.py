@@ -1,0 +1,70 @@
+"""The doorbell: Postgres says which tenants have new events, so that nobody has to keep asking."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import asyncpg
+import structlog
+from pydantic import SecretStr
+
+from vinculum_command.event_store import DOORBELL
+from vinculum_shared.postgres import when_up
+
+log = structlog.get_logger()
+
+CHECK_SECONDS: Final = 5.0  # a listening connection that died is noticed by then
+Ring = Callable[[frozenset[str]], None]
+"""Told the tenants with news; without any, that everything may have some."""
+
+
+async def listen(url: SecretStr, ring: Ring, stop: asyncio.Event) -> None:
+    """Pass on each ring until `stop`. A lost connection is made again, and rung for: something may have been missed."""
+
+    def rung(_: Any, __: int, ___: str, payload: object) -> None:
+        ring(frozenset(filter(None, str(payload).split(","))))
+
+    while not stop.is_set():
+        connection = await when_up(lambda: asyncpg.connect(url.get_secret_value()))
+        try:
+            await connection.add_listener(DOORBELL, rung)
+            ring(frozenset())
+            while not await set_within(stop, CHECK_SECONDS):
+                await connection.fetchval("SELECT 1", timeout=CHECK_SECONDS)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            log.warning("doorbell_lost", error=type(error).__name__)
+        finally:
+            connection.terminate()
+
+
+async def set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
+class News:
+    """Wakes those who wait for a tenant's news."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[str, set[asyncio.Event]] = {}
+
+    def ring(self, tenants: frozenset[str]) -> None:
+        for tenant in tenants or tuple(self._waiting):
+            for event in self._waiting.get(tenant, ()):
+                event.set()
+
+    @contextmanager
+    def of(self, tenant: str) -> Iterator[asyncio.Event]:
+        """Give an event that is set whenever the tenant has news."""
+        event = asyncio.Event()
+        self._waiting.setdefault(tenant, set()).add(event)
+        try:
+            yield event
+        finally:
+            self._waiting[tenant].discard(event)
+            if not self._waiting[tenant]:
+                del self._waiting[tenant]

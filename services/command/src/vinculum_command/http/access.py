@@ -1,0 +1,92 @@
+"""Questions that the heads answer, never late: access, with its reasons, and the policy."""
+
+from typing import Annotated, Any, cast
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Query, Request, Response
+
+from vinculum_command import reading
+from vinculum_command.domain.access import Decided, may_enter
+from vinculum_command.domain.heads.accounts import Account
+from vinculum_command.domain.heads.contacts import Contact
+from vinculum_command.domain.heads.links import Link
+from vinculum_command.domain.heads.tenants import Rules
+from vinculum_command.domain.rejections import AccountNotFound, ContactNotFound, TenantNotFound
+from vinculum_command.http.callers import Bearer, may_read
+from vinculum_shared.contracts.topics import Feature
+from vinculum_shared.contracts.values import EmailId
+from vinculum_shared.postgres import Connection
+from vinculum_shared.tokens import Principal
+
+router = APIRouter(prefix="/v1", tags=["access"])
+
+
+@router.get("/access")
+async def access(
+    request: Request,
+    principal: Bearer,
+    account_id: UUID,
+    contact_id: UUID,
+    email_id: Annotated[UUID | None, Query()] = None,
+    feature: Annotated[Feature | None, Query()] = None,
+) -> Response:
+    """Say if the contact may enter the account now, and because of what."""
+    tenant = principal.the_tenant
+    async with reading.of_tenant(request.state.reader, tenant) as db:
+        await may_read(db, principal, scope="queries")
+        account, contact, link = await _three(db, principal, account_id, contact_id)
+        decided = may_enter(link, account, contact, email_id=EmailId(email_id) if email_id else None, feature=feature)
+        because = await reading.marked(db, tenant, decided.because)
+        position = await reading.last_position(db, tenant)
+    headers = {"Vinculum-Position": str(position)}
+    return Response(orjson.dumps(_told(decided, because)), 200, headers, "application/json")
+
+
+async def _three(
+    db: Connection, principal: Principal, account_id: UUID, contact_id: UUID
+) -> tuple[Account, Contact, Link]:
+    keys = [
+        Account.key(account_id=account_id),
+        Contact.key(contact_id=contact_id),
+        Link.key(account_id=account_id, contact_id=contact_id),
+    ]
+    found = await reading.heads(db, principal.the_tenant, keys)
+    account = cast(Account, found[keys[0]].head)
+    contact = cast(Contact, found[keys[1]].head)
+    link = cast(Link, found[keys[2]].head)
+    if account.profile is None:
+        raise AccountNotFound(account_id=account_id)
+    if contact.profile is None:
+        raise ContactNotFound(contact_id=contact_id)
+    return account, contact, link
+
+
+def _told(decided: Decided, because: list[reading.Found]) -> dict[str, Any]:
+    code = {"code": decided.code} if decided.code else {}
+    return {
+        "allowed": decided.allowed,
+        "state": decided.state,
+        **code,
+        "because": [event._asdict() for event in because],
+    }
+
+
+@router.get("/policy")
+async def policy(request: Request, principal: Bearer) -> Response:
+    """Give the tenant's rules as they are in force."""
+    tenant = principal.the_tenant
+    async with reading.of_tenant(request.state.reader, tenant) as db:
+        await may_read(db, principal, scope="queries")
+        stored = (await reading.heads(db, tenant, [Rules.KEY]))[Rules.KEY]
+        position = await reading.last_position(db, tenant)
+    rules = cast(Rules, stored.head)
+    if rules.policy is None:
+        raise TenantNotFound(tenant=tenant)
+    headers = {"Vinculum-Position": str(position), "ETag": f'"{stored.version}"'}
+    return Response(
+        orjson.dumps({"profile": rules.profile, **rules.policy.model_dump(mode="json")}),
+        200,
+        headers,
+        "application/json",
+    )

@@ -1,0 +1,265 @@
+"""The one endpoint, for every row of ROUTES, and the batch of many commands."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, cast
+
+import orjson
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import Response, StreamingResponse
+from pydantic import SecretStr, ValidationError
+
+from vinculum_command.domain.access import AcceptInvitation
+from vinculum_command.domain.commands import Caller, Command, Order
+from vinculum_command.domain.rejections import ContactNotLinked, InvitationInvalid
+from vinculum_command.domain.tenants import RegisterTenant
+from vinculum_command.execute import Answer, Executor
+from vinculum_command.http.callers import Bearer, as_caller
+from vinculum_command.http.openapi import answer_schema, body_schema
+from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, ROUTES
+from vinculum_shared import metrics, telemetry
+from vinculum_shared.contracts.values import Input
+from vinculum_shared.problems import (
+    FieldError,
+    Invalid,
+    Malformed,
+    NotFound,
+    PreconditionFailed,
+    Problem,
+    invalid,
+    pointer,
+)
+from vinculum_shared.serving import json_object
+from vinculum_shared.tokens import Invitation, Principal
+
+BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
+BATCH_PATH: Final = "/v1/commands/batch"
+IN_FLIGHT_MAX: Final = 128  # lines of one batch
+NDJSON: Final = "application/x-ndjson"
+
+
+def execution(request: Request) -> Executor:
+    return cast(Executor, request.state.executor)
+
+
+Execution = Annotated[Executor, Depends(execution)]
+IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
+IfMatch = Annotated[str | None, Header(max_length=50)]
+DryRun = Annotated[bool, Query()]
+
+
+def command_routes() -> APIRouter:
+    """Make the routes of the table."""
+    router = APIRouter(prefix="/v1", tags=["commands"])
+    for route, command in ROUTES.items():
+        method, path = route.split(" ")
+        router.add_api_route(
+            path,
+            endpoint(command),
+            methods=[method],
+            operation_id=f"{method}_{path}",
+            summary=(command.__doc__ or "").partition("\n")[0],
+            openapi_extra=body_schema(command),
+            responses=answer_schema(),
+            response_model=None,
+        )
+    router.add_api_route("/invitations/accept", accept_invitation, methods=["POST"], response_model=None)
+    router.add_api_route(BATCH_PATH.removeprefix("/v1"), batch, methods=["POST"], response_model=None)
+    return router
+
+
+def endpoint(command: type[Command]) -> Callable[..., Awaitable[Response]]:
+    async def run(
+        request: Request,
+        principal: Bearer,
+        execute: Execution,
+        idempotency_key: IdempotencyKey = None,
+        if_match: IfMatch = None,
+        dry_run: DryRun = False,  # noqa: FBT002  a query parameter
+    ) -> Response:
+        fields = await json_object(request)
+        order = ordered(command, fields | request.path_params, principal, if_match)
+        try:
+            answer = await (execute.dry_run(order) if dry_run else execute.execute(order, idempotency_key))
+        except Problem as problem:
+            metrics.COMMANDS.labels(command.__name__, problem.code).inc()
+            raise told(problem, order.command) from None
+        metrics.COMMANDS.labels(command.__name__, outcome(answer)).inc()
+        return response(answer, order, 200 if dry_run else answer.status)
+
+    return run
+
+
+def ordered(
+    command: type[Command], fields: Mapping[str, Any], principal: Principal, if_match: str | None = None
+) -> Order:
+    """Read a command of a caller, from outside."""
+    try:
+        parsed = command.model_validate(fields)
+    except ValidationError as error:
+        errors = error.errors()
+        if any(each["loc"][0] in PATH_FIELDS[command] for each in errors if each["loc"]):
+            raise NotFound from None
+        raise invalid(errors) from None
+    caller = as_caller(principal)
+    tenant = parsed.tenant if isinstance(parsed, RegisterTenant) else principal.the_tenant
+    return given(tenant, parsed, caller, version_of(if_match))
+
+
+def given(tenant: str, command: Command, caller: Caller, expected: int | None = None) -> Order:
+    return Order(tenant, command, caller, datetime.now(UTC), traceparent=telemetry.traceparent.get(), expected=expected)
+
+
+def version_of(if_match: str | None) -> int | None:
+    if if_match is None or if_match == "*":
+        return None
+    tag = if_match.strip('"')
+    if not tag.isdigit():
+        raise PreconditionFailed("If-Match takes one strong ETag, as an answer has it.")
+    return int(tag)
+
+
+def told(problem: Problem, command: Command) -> Problem:
+    """Tell an id that is unknown in the path (404) from one in the body, which is a field with a wrong value (422)."""
+    if not isinstance(problem, NotFound) or isinstance(problem, ContactNotLinked):
+        return problem
+    fields = command.model_dump(mode="json", exclude=set(PATH_FIELDS.get(type(command), ())))
+    unknown = {str(value) for value in problem.facts.values()}
+    errors = [
+        FieldError(pointer=pointer(path), code=problem.code, detail=problem.title)
+        for path, value in leaves(fields)
+        if value in unknown
+    ]
+    return Invalid(errors=errors) if errors else problem
+
+
+def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        yield path, value
+    else:
+        for key, inner in items:
+            yield from leaves(inner, (*path, key))
+
+
+def outcome(answer: Answer) -> str:
+    return "replayed" if answer.replayed else "done" if answer.events else "nothing"
+
+
+def response(answer: Answer, order: Order, status: int) -> Response:
+    headers = {"ETag": f'"{answer.version}"'}
+    if answer.position is not None:
+        headers["Vinculum-Position"] = str(answer.position)
+    if answer.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    if status == 201:  # noqa: PLR2004
+        headers["Location"] = location(order.command, answer.id)
+    return Response(orjson.dumps(answer.to_dict()), status, headers, "application/json")
+
+
+def location(command: Command, new_id: str) -> str:
+    """Give the path of what is new: the route's own where it names it, else the id under it."""
+    path = next(route.partition(" ")[2] for route, each in ROUTES.items() if each is type(command))
+    found = path.format_map(command.__dict__)
+    return f"/v1{found}" if "/" in new_id else f"/v1{found}/{new_id}"
+
+
+class Acceptance(Input):
+    token: str
+
+
+async def accept_invitation(request: Request, body: Acceptance, execute: Execution) -> Response:
+    """Use an invitation. No bearer is needed: the token is the proof."""
+    now = datetime.now(UTC)
+    key = cast(SecretStr, request.state.invitation_key)
+    invitation = Invitation.read(key, body.token, now)
+    if invitation is None:
+        raise InvitationInvalid
+    command = AcceptInvitation.model_validate(invitation.model_dump(exclude={"tenant", "expires_at"}))
+    caller = Caller(kind="contact", id=str(invitation.contact_id))
+    try:
+        answer = await execute.execute(given(invitation.tenant, command, caller))
+    except NotFound:
+        raise InvitationInvalid from None
+    ids = command.model_dump(mode="json", exclude={"invitation_id"})
+    headers = {"Vinculum-Position": str(answer.position)}
+    return Response(orjson.dumps({**ids, "state": "active"}), 200, headers, "application/json")
+
+
+async def batch(
+    request: Request,
+    principal: Bearer,
+    execute: Execution,
+    dry_run: DryRun = False,  # noqa: FBT002  a query parameter
+) -> StreamingResponse:
+    """Carry out many commands, a line each; the answers are lines in the same order, each with a `status`.
+
+    A line sees what the lines before it did. A bad line fails alone.
+    """
+    lines = (await request.body()).splitlines()
+    as_caller(principal)
+    return StreamingResponse(answers(lines, principal, execute, dry_run=dry_run), media_type=NDJSON)
+
+
+async def answers(
+    lines: list[bytes], principal: Principal, execute: Executor, *, dry_run: bool
+) -> AsyncIterator[bytes]:
+    under_way: deque[Awaitable[bytes]] = deque()
+    for line in lines:
+        if not line.strip():
+            continue
+        under_way.append(started(line, principal, execute, dry_run=dry_run))
+        if len(under_way) >= IN_FLIGHT_MAX:
+            yield await under_way.popleft()
+    while under_way:
+        yield await under_way.popleft()
+
+
+def started(line: bytes, principal: Principal, execute: Executor, *, dry_run: bool) -> Awaitable[bytes]:
+    """Queue a line's command at once, so that lines keep their order; its answer is awaited later."""
+    try:
+        command, key, fields = parsed_line(line)
+        order = ordered(command, fields, principal)
+    except Problem as problem:
+        return line_of(settled(problem), None)
+    if dry_run:
+        return line_of(asyncio.ensure_future(execute.dry_run(order)), order.command)
+    return line_of(execute.submit(order, key).answer, order.command)
+
+
+def parsed_line(line: bytes) -> tuple[type[Command], str | None, dict[str, Any]]:
+    try:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        raise Malformed("The line is not JSON.") from None
+    if not isinstance(fields, dict):
+        raise Malformed("The line is not a JSON object.")
+    name, key = fields.pop("command", None), fields.pop("idempotency_key", None)
+    command = COMMANDS.get(name) if isinstance(name, str) else None
+    if command is None:
+        detail = f"one of {', '.join(COMMANDS)}"
+        raise Invalid(errors=[FieldError(pointer="/command", code="unknown_command", detail=detail)])
+    if key is not None and not (isinstance(key, str) and 0 < len(key) <= 255):  # noqa: PLR2004
+        raise Invalid(errors=[FieldError(pointer="/idempotency_key", code="string", detail="1 to 255 characters")])
+    return command, key, fields
+
+
+def settled(problem: Problem) -> asyncio.Future[Answer]:
+    future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    future.set_exception(problem)
+    return future
+
+
+async def line_of(answer: asyncio.Future[Answer], command: Command | None) -> bytes:
+    name = type(command).__name__ if command else "unknown"
+    try:
+        found = await answer
+    except Problem as problem:
+        metrics.COMMANDS.labels(name, problem.code).inc()
+        shown = told(problem, command) if command else problem
+        return orjson.dumps(shown.to_dict(), default=str) + b"\n"
+    metrics.COMMANDS.labels(name, outcome(found)).inc()
+    replayed = {"replayed": True} if found.replayed else {}
+    return orjson.dumps({"status": found.status, **found.to_dict(), **replayed}) + b"\n"

@@ -1,0 +1,180 @@
+"""The log over HTTP: in pages of NDJSON, waiting for more if asked to, or live as server-sent events."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Final, cast
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import Response, StreamingResponse
+
+from vinculum_command import reading
+from vinculum_command.doorbell import News, set_within
+from vinculum_command.http.callers import OPERATORS, Bearer, may_read, sees_personal
+from vinculum_command.reading import Filter, Line
+from vinculum_shared.contracts.catalogue import EVENT_TYPES
+from vinculum_shared.postgres import Pool
+from vinculum_shared.problems import FieldError, Forbidden, Invalid, TooMany
+from vinculum_shared.tokens import Principal
+
+router = APIRouter(prefix="/v1", tags=["log"])
+
+NDJSON: Final = "application/x-ndjson"
+SSE: Final = "text/event-stream"
+PAGE_MAX: Final = 1_000
+WAIT_SECONDS_MAX: Final = 30
+KEEP_ALIVE_SECONDS: Final = 15.0
+LOOK_SECONDS: Final = 5.0  # a doorbell that was not heard costs a reader no more than this
+STREAMS_MAX: Final = 500
+
+After = Annotated[str | None, Query(max_length=90)]
+Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
+Wait = Annotated[float, Query(ge=0, le=WAIT_SECONDS_MAX)]
+
+
+@router.get("/log", response_model=None)
+async def log(
+    request: Request,
+    principal: Bearer,
+    after: After = None,
+    limit: Limit = 100,
+    wait: Wait = 0,
+    types: Annotated[str | None, Query()] = None,
+    account_id: Annotated[UUID | None, Query()] = None,
+    contact_id: Annotated[UUID | None, Query()] = None,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Read the log after a position. A filtered one ends with the position up to which all were looked at.
+
+    A service for all tenants that names none reads everything, after `tenant:position`, in that order; not live.
+    """
+    only = Filter(_types(types), account_id, contact_id)
+    personal = sees_personal(principal)
+    if principal.kind == "service" and principal.tenant is None:
+        _of_all_tenants(principal, only)
+        async with cast(Pool, request.state.log).acquire() as db:
+            lines = await reading.log_of_all(db, _place(after), limit, personal=personal)
+        return _page(lines, None)
+    await _may_read_log(request, principal)
+    feed = Feed(request, principal.the_tenant, only, personal=personal)
+    if SSE in request.headers.get("accept", ""):
+        return feed.live(_position(last_event_id or after))
+    lines, reached = await feed.page(_position(after), limit, wait)
+    return _page(lines, None if only.is_all else reached, reached)
+
+
+@router.get("/log/positions", response_model=None)
+async def positions(request: Request, principal: Bearer) -> Response:
+    """Give the last position of the tenant's log; to a service for all tenants, of each."""
+    if principal.kind == "service" and principal.tenant is None:
+        _of_all_tenants(principal, Filter())
+        async with cast(Pool, request.state.log).acquire() as db:
+            found = await reading.positions(db)
+    else:
+        tenant = principal.the_tenant
+        async with reading.of_tenant(request.state.reader, tenant) as db:
+            await may_read(db, principal, scope="log", roles=OPERATORS)
+            found = {tenant: await reading.last_position(db, tenant)}
+    return Response(orjson.dumps({"positions": found}), media_type="application/json")
+
+
+class Feed:
+    """One reader's log of one tenant."""
+
+    def __init__(self, request: Request, tenant: str, only: Filter, *, personal: bool) -> None:
+        self._reader: Pool = request.state.reader
+        self._news: News = request.state.news
+        self._stop: asyncio.Event = request.state.stop
+        self._streams: asyncio.Semaphore = request.state.streams
+        self._tenant, self._only, self._personal = tenant, only, personal
+
+    async def look(self, after: int, limit: int) -> tuple[list[Line], int]:
+        async with reading.of_tenant(self._reader, self._tenant) as db:
+            return await reading.log(db, self._tenant, after, limit, only=self._only, personal=self._personal)
+
+    async def page(self, after: int, limit: int, wait: float) -> tuple[list[Line], int]:
+        """Give what is there; if nothing is, wait for it."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait
+        with self._news.of(self._tenant) as news:
+            while True:
+                news.clear()
+                lines, reached = await self.look(after, limit)
+                left = deadline - loop.time()
+                if lines or left <= 0 or self._stop.is_set():
+                    return lines, reached
+                if reached == after:
+                    await set_within(news, min(left, LOOK_SECONDS))
+                after = reached
+
+    def live(self, after: int) -> StreamingResponse:
+        if self._streams.locked():
+            raise TooMany("Too many streams are open.")
+        return StreamingResponse(
+            self._events(after), media_type=SSE, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
+        )
+
+    async def _events(self, after: int) -> AsyncIterator[bytes]:
+        async with self._streams:
+            loop = asyncio.get_running_loop()
+            quiet_since = loop.time()
+            yield b": the log\n\n"
+            while not self._stop.is_set():
+                lines, after = await self.page(after, PAGE_MAX, 1.0)
+                if lines:
+                    yield b"".join(_sent_event(line) for line in lines)
+                    quiet_since = loop.time()
+                elif loop.time() - quiet_since > KEEP_ALIVE_SECONDS:
+                    yield b": still here\n\n"
+                    quiet_since = loop.time()
+
+
+def _sent_event(line: Line) -> bytes:
+    return f"id: {line.position}\nevent: {line.type}\ndata: {line.event}\n\n".encode()
+
+
+def _page(lines: list[Line], checkpoint: int | None, reached: int | None = None) -> Response:
+    body = "".join(line.event + "\n" for line in lines)
+    if checkpoint is not None:
+        body += f'{{"checkpoint": {checkpoint}}}\n'
+    headers = {} if reached is None else {"Vinculum-Position": str(reached)}
+    return Response(body, media_type=NDJSON, headers=headers)
+
+
+async def _may_read_log(request: Request, principal: Principal) -> None:
+    async with reading.of_tenant(request.state.reader, principal.the_tenant) as db:
+        await may_read(db, principal, scope="log", roles=OPERATORS)
+
+
+def _of_all_tenants(principal: Principal, only: Filter) -> None:
+    principal.require_scope("log")
+    if "all_tenants" not in principal.scopes:
+        raise Forbidden("The token lacks the scope all_tenants.", scope="all_tenants")
+    if not only.is_all:
+        detail = "a filter is for one tenant: name it"
+        raise Invalid(errors=[FieldError(pointer="?tenant", code="missing", detail=detail)])
+
+
+def _types(types: str | None) -> tuple[str, ...] | None:
+    if not types:
+        return None
+    wanted = tuple(each.strip() for each in types.split(","))
+    unknown = [each for each in wanted if each not in EVENT_TYPES]
+    if unknown:
+        detail = f"there is no {', '.join(unknown)}"
+        raise Invalid(errors=[FieldError(pointer="?types", code="unknown_type", detail=detail)])
+    return wanted
+
+
+def _position(after: str | None) -> int:
+    if not after:
+        return 0
+    if not after.isdigit() or len(after) > 18:  # noqa: PLR2004  what a bigint holds
+        raise Invalid(errors=[FieldError(pointer="?after", code="int_parsing", detail="a position is a number")])
+    return int(after)
+
+
+def _place(after: str | None) -> tuple[str, int]:
+    tenant, _, position = (after or "").rpartition(":")
+    return tenant, _position(position)

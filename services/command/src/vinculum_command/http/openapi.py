@@ -1,0 +1,74 @@
+"""The commands' bodies and answers in OpenAPI, from the commands themselves."""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from vinculum_command.domain.commands import Command
+from vinculum_command.http.routes import COMMANDS, PATH_FIELDS
+
+REF: Final = "#/components/schemas/{model}"
+
+ANSWER: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["id", "version", "position", "events", "warnings"],
+    "properties": {
+        "id": {"type": "string"},
+        "version": {"type": "integer", "description": "Of the stream that the URL names; the ETag has it too."},
+        "position": {"type": ["integer", "null"], "description": "Pass it as min_position to read what was written."},
+        "events": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["id", "type", "position"],
+                "properties": {
+                    "id": {"type": "string", "format": "uuid"},
+                    "type": {"type": "string"},
+                    "position": {"type": ["integer", "null"]},
+                },
+            },
+        },
+        "warnings": {
+            "type": "array",
+            "items": {"type": "object", "required": ["code"], "properties": {"code": {"type": "string"}}},
+        },
+    },
+}
+
+
+def body_schema(command: type[Command]) -> dict[str, Any]:
+    """Refer to the command's schema, if anything of it is left for the body."""
+    if not command.model_fields.keys() - PATH_FIELDS[command]:
+        return {}
+    required = any(
+        field.is_required() for name, field in command.model_fields.items() if name not in PATH_FIELDS[command]
+    )
+    schema = {"$ref": REF.format(model=command.__name__)}
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+
+
+def answer_schema() -> dict[int | str, dict[str, Any]]:
+    content = {"application/json": {"schema": {"$ref": REF.format(model="CommandAnswer")}}}
+    return {
+        200: {"description": "Done, or nothing to change.", "content": content},
+        201: {"description": "Done; what has the answer's id is new.", "content": content},
+    }
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """Give the OpenAPI document with the commands' schemas in it."""
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
+        inputs = [(command, "validation") for command in COMMANDS.values()]
+        _, definitions = models_json_schema(inputs, ref_template=REF)  # type: ignore[arg-type]
+        schemas = definitions["$defs"]
+        for name, command in COMMANDS.items():
+            for path_field in PATH_FIELDS[command]:
+                schemas[name]["properties"].pop(path_field)
+                if path_field in schemas[name].get("required", ()):
+                    schemas[name]["required"].remove(path_field)
+        schema.setdefault("components", {}).setdefault("schemas", {}).update(schemas, CommandAnswer=ANSWER)
+        app.openapi_schema = schema
+    return app.openapi_schema

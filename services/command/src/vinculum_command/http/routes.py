@@ -1,0 +1,64 @@
+"""Which route is which command: the table that the endpoint, the batch, dry runs and OpenAPI all come from."""
+
+import re
+from typing import Final
+
+from vinculum_command.domain.access import SetPortalAccess
+from vinculum_command.domain.accounts import ArchiveAccount, ChangeAccount, CreateAccount, RestoreAccount
+from vinculum_command.domain.commands import Command
+from vinculum_command.domain.contacts.activity import DeactivateContact, ReactivateContact
+from vinculum_command.domain.contacts.creation import CreateContact
+from vinculum_command.domain.contacts.emails import AddEmail, ChangeEmail, RemoveEmail
+from vinculum_command.domain.contacts.profiles import ChangeContact
+from vinculum_command.domain.links import (
+    ChangeLink,
+    LinkAccounts,
+    LinkContacts,
+    PutLink,
+    TransferContact,
+    UnlinkContact,
+)
+from vinculum_command.domain.notifications import SetNotifications, SetPermissions
+from vinculum_command.domain.records import CreateRecord, RemindRecord, SendRecord
+from vinculum_command.domain.staff import AddStaffUser, ChangeStaffUser, DeactivateStaffUser
+from vinculum_command.domain.tenants import ChangePolicy, ChangeTenant, RegisterTenant
+
+ROUTES: Final[dict[str, type[Command]]] = {
+    "POST /tenants": RegisterTenant,
+    "PATCH /tenants/{tenant}": ChangeTenant,
+    "PUT /policy": ChangePolicy,
+    "POST /staff": AddStaffUser,
+    "PATCH /staff/{staff_id}": ChangeStaffUser,
+    "POST /staff/{staff_id}/deactivate": DeactivateStaffUser,
+    "POST /accounts": CreateAccount,
+    "PATCH /accounts/{account_id}": ChangeAccount,
+    "POST /accounts/{account_id}/archive": ArchiveAccount,
+    "POST /accounts/{account_id}/restore": RestoreAccount,
+    "POST /contacts": CreateContact,
+    "PATCH /contacts/{contact_id}": ChangeContact,
+    "POST /contacts/{contact_id}/deactivate": DeactivateContact,
+    "POST /contacts/{contact_id}/reactivate": ReactivateContact,
+    "POST /contacts/{contact_id}/emails": AddEmail,
+    "PATCH /contacts/{contact_id}/emails/{email_id}": ChangeEmail,
+    "DELETE /contacts/{contact_id}/emails/{email_id}": RemoveEmail,
+    "POST /accounts/{account_id}/contacts": LinkContacts,
+    "POST /contacts/{contact_id}/accounts": LinkAccounts,
+    "PUT /accounts/{account_id}/contacts/{contact_id}": PutLink,
+    "PATCH /accounts/{account_id}/contacts/{contact_id}": ChangeLink,
+    "DELETE /accounts/{account_id}/contacts/{contact_id}": UnlinkContact,
+    "POST /accounts/{account_id}/contacts/{contact_id}/unlink": UnlinkContact,
+    "POST /contacts/{contact_id}/transfer": TransferContact,
+    "PUT /accounts/{account_id}/contacts/{contact_id}/portal-access": SetPortalAccess,
+    "PUT /accounts/{account_id}/contacts/{contact_id}/permissions": SetPermissions,
+    "PUT /accounts/{account_id}/contacts/{contact_id}/notifications": SetNotifications,
+    "POST /records": CreateRecord,
+    "POST /records/{record_id}/send": SendRecord,
+    "POST /records/{record_id}/remind": RemindRecord,
+}
+
+COMMANDS: Final[dict[str, type[Command]]] = {command.__name__: command for command in ROUTES.values()}
+
+PATH_FIELDS: Final[dict[type[Command], frozenset[str]]] = {
+    command: frozenset(re.findall(r"{(\w+)}", route)) for route, command in ROUTES.items()
+}
+"""The fields of a command that its path has: an id that is unknown there is 404, anywhere else 422."""

@@ -1,0 +1,150 @@
+"""What is read of the event store for others: one tenant under the role for one, everything under the log's own."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, LiteralString, NamedTuple
+from uuid import UUID
+
+from pydantic import SecretStr
+
+from vinculum_command.domain.heads.head import Mark
+from vinculum_command.domain.heads.view import Stored
+from vinculum_command.event_store import absent, parse_head
+from vinculum_shared.postgres import Connection, Pool, columns, connect_pool
+
+SCANNED_MAX: Final = 10_000  # positions that one filtered look goes through
+READ_MS_MAX: Final = 5_000
+EVERY_PLAN_CUSTOM: Final = "force_custom_plan"  # an optional filter that is not given must cost nothing
+
+# The one JSON form (contracts.envelope.wire has the same in Python, and a test that they agree).
+WIRE: Final[LiteralString] = """
+    left(attributes::text, -1) || ',"position":' || position || ',"time":' || to_json(recorded_at)
+    || ',"data":' || left(data::text, -1) || ',"effective_at":' || to_json(coalesce(effective_at, recorded_at))
+    || ',"personal":' || CASE WHEN $1 THEN coalesce(personal::text, 'null') ELSE 'null' END || '}}'"""
+
+
+class Line(NamedTuple):
+    """An event of the log, in its JSON form."""
+
+    tenant: str
+    position: int
+    type: str
+    event: str
+
+
+class Found(NamedTuple):
+    event_id: UUID
+    type: str
+    position: int
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which events of a tenant are asked for; None is all."""
+
+    types: tuple[str, ...] | None = None
+    account_id: UUID | None = None
+    contact_id: UUID | None = None
+
+    @property
+    def is_all(self) -> bool:
+        return self == Filter()
+
+
+async def open_reader(url: SecretStr, *, unsafe_durability: bool) -> Pool:
+    return await connect_pool(
+        url,
+        application_name="vinculum-command-read",
+        role="vinculum_command_reader",
+        size=8,
+        statement_timeout_ms=READ_MS_MAX,
+        unsafe_durability=unsafe_durability,
+        plan_cache_mode=EVERY_PLAN_CUSTOM,
+    )
+
+
+async def open_log(url: SecretStr, *, size: int = 4, unsafe_durability: bool) -> Pool:
+    return await connect_pool(
+        url,
+        application_name="vinculum-command-log",
+        role="vinculum_command_log",
+        size=size,
+        unsafe_durability=unsafe_durability,
+    )
+
+
+@asynccontextmanager
+async def of_tenant(reader: Pool, tenant: str) -> AsyncIterator[Connection]:
+    """Read one tenant, in one snapshot: row level security shows nothing of any other."""
+    async with reader.acquire() as db, db.transaction(isolation="repeatable_read", readonly=True):
+        await db.execute("SELECT set_config('vinculum.tenant', $1, true)", tenant)
+        yield db
+
+
+HEADS: LiteralString = "SELECT key, version, token, state FROM heads WHERE tenant = $1 AND key = ANY ($2)"
+
+
+async def heads(db: Connection, tenant: str, keys: Sequence[str]) -> dict[str, Stored]:
+    """Read heads as they are committed."""
+    rows = await db.fetch(HEADS, tenant, keys)
+    found = {r["key"]: Stored(r["version"], r["token"], parse_head(r["key"], r["state"])) for r in rows}
+    return {key: found.get(key) or absent(key) for key in keys}
+
+
+MARKED: LiteralString = """
+    SELECT id, type, position, recorded_at FROM events
+    JOIN unnest($2::text[], $3::int[]) AS mark (stream, stream_version) USING (stream, stream_version)
+    WHERE tenant = $1 ORDER BY position"""
+
+
+async def marked(db: Connection, tenant: str, marks: Sequence[Mark]) -> list[Found]:
+    """Find the events that marks name, in order."""
+    rows = await db.fetch(MARKED, tenant, *columns(((mark.stream, mark.stream_version) for mark in marks), 2))
+    return [Found(row["id"], row["type"], row["position"], row["recorded_at"]) for row in rows]
+
+
+LOG: LiteralString = f"""
+    SELECT tenant, position, type, {WIRE} AS event FROM events
+    WHERE tenant = $2 AND position > $3 AND position <= $3 + $4
+        AND ($5::text[] IS NULL OR type = ANY ($5))
+        AND ($6::uuid IS NULL OR account_id = $6) AND ($7::uuid IS NULL OR contact_id = $7)
+    ORDER BY position LIMIT $8"""  # noqa: S608  WIRE is a constant
+
+
+async def log(
+    db: Connection, tenant: str, after: int, limit: int, *, only: Filter, personal: bool
+) -> tuple[list[Line], int]:
+    """Read a tenant's log after a position; gives the events and the position up to which all were looked at."""
+    last = await last_position(db, tenant)
+    types = list(only.types) if only.types is not None else None
+    rows = await db.fetch(LOG, personal, tenant, after, SCANNED_MAX, types, only.account_id, only.contact_id, limit)
+    lines = [Line(*row) for row in rows]
+    if len(lines) == limit:
+        return lines, lines[-1].position
+    return lines, max(after, min(after + SCANNED_MAX, last))
+
+
+LAST_POSITION: LiteralString = "SELECT last_position FROM tenants WHERE tenant = $1"
+
+
+async def last_position(db: Connection, tenant: str) -> int:
+    return await db.fetchval(LAST_POSITION, tenant) or 0
+
+
+LOG_OF_ALL: LiteralString = f"""
+    SELECT tenant, position, type, {WIRE} AS event FROM events
+    WHERE (tenant, position) > ($2, $3) ORDER BY tenant, position LIMIT $4"""  # noqa: S608  WIRE is a constant
+
+
+async def log_of_all(db: Connection, after: tuple[str, int], limit: int, *, personal: bool) -> list[Line]:
+    """Read every tenant's log, in the order of tenant and position, after a place in it."""
+    return [Line(*row) for row in await db.fetch(LOG_OF_ALL, personal, *after, limit)]
+
+
+async def positions(db: Connection) -> dict[str, int]:
+    """Give every tenant's last position."""
+    rows = await db.fetch("SELECT tenant, last_position FROM tenants")
+    return {row["tenant"]: row["last_position"] for row in rows}
