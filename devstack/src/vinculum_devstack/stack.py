@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,18 +43,17 @@ class Stack:
 
     async def start(self, progress: Progress) -> None:
         """Start what doesn't run, and what runs with other settings. If that fails, stop what was started."""
-        servers, services = self._servers(), [self._service(name) for name in SERVICES]
-        await self._make_room(servers + services)
+        postgres, others = self._postgres_part(), [self._mail_sink(), *self._kafka_part()]
+        services = [self._service(name) for name in SERVICES]
+        await self._make_room([*postgres, *others, *services])
         try:
-            await self._bring_up(servers, progress)
-            with progress.step("migrations"):
-                await side_by_side(*(self.processes.complete(self.services.migration(name)) for name in SERVICES))
+            await side_by_side(self._bring_up(others, progress), self._databases(postgres, progress))
             write_service_tokens(self.data)
             await self._bring_up(services, progress)
             with progress.step("demo tenants"):
                 await register_demo_tenants(self.services.url("command"), mint(self.data, kind="platform"))
         except BaseException:
-            await self.processes.stop(*self.processes.started)
+            await stop_in_order(self.processes, self.processes.started)
             raise
         addresses = {name: self.services.url(name) for name in SERVICES} | {
             "kafka": self.kafka_bootstrap,
@@ -63,15 +62,17 @@ class Stack:
         }
         write_json(self.data / "stack.json", addresses)
 
-    def _servers(self) -> list[Part]:
-        """What the services need: our own Postgres and Kafka, where no others are named, and the mail sink."""
-        postgres, kafka = self._postgres, self._kafka
-        servers = [self._mail_sink()]
-        if self.postgres_url == postgres.url:
-            servers.append(postgres.part)
-        if self.kafka_bootstrap == kafka.bootstrap:
-            servers.append(kafka.part)
-        return servers
+    async def _databases(self, postgres: list[Part], progress: Progress) -> None:
+        await self._bring_up(postgres, progress)
+        with progress.step("migrations"):
+            await side_by_side(*(self.processes.complete(self.services.migration(name)) for name in SERVICES))
+
+    def _postgres_part(self) -> list[Part]:
+        """Our own, where no other is named."""
+        return [self._postgres.part] if self.postgres_url == self._postgres.url else []
+
+    def _kafka_part(self) -> list[Part]:
+        return [self._kafka.part] if self.kafka_bootstrap == self._kafka.bootstrap else []
 
     @property
     def _postgres(self) -> Postgres:
@@ -107,14 +108,18 @@ class Stack:
 
 
 async def down(data: Path) -> None:
-    """Stop whatever runs: the services first, so that they end what they are doing."""
     if not (data / "run").exists():
         return
     with only_one(data / "run" / "lock"):
         processes = Processes(data)
-        await processes.stop(*SERVICES)
-        await processes.stop(*processes.names())
+        await stop_in_order(processes, processes.names())
         await asyncio.to_thread(end_orphans, data / "postgres")
+
+
+async def stop_in_order(processes: Processes, names: Collection[str]) -> None:
+    """The services first, so that they can end what they are doing."""
+    await processes.stop(*(name for name in names if name in SERVICES))
+    await processes.stop(*(name for name in names if name not in SERVICES))
 
 
 async def watch(data: Path, console: Console) -> None:
