@@ -2,6 +2,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from pydantic import SecretStr
 
@@ -12,7 +13,10 @@ from vinculum_shared.kafka import ensure_topic
 
 @pytest.fixture
 async def database(postgres: str) -> AsyncIterator[SecretStr]:
-    async with reading.reader_database(postgres) as url:
+    async with reading.new_database(postgres) as url:
+        connection = await asyncpg.connect(url.get_secret_value())
+        await connection.execute(reading.TABLES)
+        await connection.close()
         yield url
 
 

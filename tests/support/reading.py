@@ -21,9 +21,11 @@ from vinculum_shared.postgres import Connection, Pool, columns, connect_pool
 from vinculum_shared.subscription import Subscription
 from vinculum_shared.tokens import TokenFile
 
-TABLES: Final = files("vinculum_shared").joinpath("subscription.sql").read_text()
-APPLIED: Final = """
+TABLES: Final = (
+    files("vinculum_shared").joinpath("subscription.sql").read_text()
+    + """
     CREATE TABLE applied (number bigserial, tenant text, position bigint, stream text, stream_version bigint)"""
+)
 NOTE: Final = """
     INSERT INTO applied (tenant, position, stream, stream_version)
     SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::bigint[])"""
@@ -31,16 +33,12 @@ COMPARE_SECONDS: Final = 0.5
 
 
 @asynccontextmanager
-async def reader_database(admin_url: str) -> AsyncIterator[SecretStr]:
+async def new_database(admin_url: str) -> AsyncIterator[SecretStr]:
     name = f"reader_{uuid4().hex}"
-    url = urlsplit(admin_url)._replace(path=f"/{name}").geturl()
     admin = await asyncpg.connect(admin_url)
     try:
         await admin.execute(f'CREATE DATABASE "{name}"')
-        connection = await asyncpg.connect(url)
-        await connection.execute(TABLES + APPLIED)
-        await connection.close()
-        yield SecretStr(url)
+        yield SecretStr(urlsplit(admin_url)._replace(path=f"/{name}").geturl())
         await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
     finally:
         await admin.close()
@@ -92,13 +90,13 @@ class Reader:
 
 @asynccontextmanager
 async def opened(
-    database: SecretStr, bootstrap: str, topic: str, log_url: str, folder: Path, group: str = "reader"
+    url: SecretStr, bootstrap: str, topic: str, log_url: str, folder: Path, group: str = "reader"
 ) -> AsyncIterator[Reader]:
     (folder / "token").write_text("token")
     async with (
-        await connect_pool(database, application_name="test", size=2, unsafe_durability=True) as pool,
+        await connect_pool(url, application_name="test", size=2, unsafe_durability=True) as pool,
         await connect_pool(
-            database, application_name=group, size=4, lock_timeout_ms=500, unsafe_durability=True
+            url, application_name=group, size=4, lock_timeout_ms=500, unsafe_durability=True
         ) as own_pool,
         open_log(log_url, TokenFile(folder / "token")) as event_log,
     ):

@@ -122,6 +122,7 @@ class Subscription:
             while not stop.is_set():
                 try:
                     await partitions.poll()
+                    reach("subscription.polled")
                     await self.take(partitions)
                     if partitions.begun_at_end or time.monotonic() > compare_at:
                         at_once, partitions.begun_at_end = partitions.begun_at_end, False

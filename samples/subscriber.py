@@ -1,0 +1,58 @@
+"""A service that subscribes: it counts events by type, and shows that none was missed and none counted twice.
+
+vinculum token --kind service --scope log --scope all_tenants > token
+python samples/subscriber.py postgresql://…/counting 127.0.0.1:9092 http://127.0.0.1:8001 token
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib.resources import files
+from pathlib import Path
+
+import asyncpg
+
+from vinculum_shared.contracts.envelope import Recorded
+from vinculum_shared.contracts.events import Event
+from vinculum_shared.event_log import open_log
+from vinculum_shared.postgres import Connection, columns
+from vinculum_shared.subscription import Subscription
+from vinculum_shared.tokens import TokenFile
+
+TOPIC = "vinculum.events.v1"
+TABLES = files("vinculum_shared").joinpath("subscription.sql").read_text()
+COUNTED = "CREATE TABLE counted (tenant text, type text, events bigint, positions numeric, PRIMARY KEY (tenant, type))"
+COUNT = """
+    INSERT INTO counted SELECT tenant, type, count(*), sum(position)
+    FROM unnest($1::text[], $2::text[], $3::bigint[]) AS _ (tenant, type, position) GROUP BY 1, 2
+    ON CONFLICT (tenant, type) DO UPDATE SET events = counted.events + excluded.events,
+        positions = counted.positions + excluded.positions"""
+PROOF = """
+    SELECT tenant, position, sum(events) = position AND sum(positions) = position * (position + 1) / 2 AS complete
+    FROM subscription JOIN counted USING (tenant) GROUP BY 1, 2 ORDER BY 1"""
+
+
+async def count(connection: Connection, events: Sequence[Recorded[Event]]) -> None:
+    await connection.execute(COUNT, *columns(((event.tenant, event.type, event.position) for event in events), 3))
+
+
+async def main(url: str, bootstrap: str, log: str, token: str, topic: str = TOPIC, group: str = "counting") -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with asyncpg.create_pool(url) as pool, open_log(log, TokenFile(Path(token))) as event_log:
+        if not await pool.fetchval("SELECT to_regclass('subscription')"):
+            await pool.execute(f"{TABLES}; {COUNTED}")
+        subscription = Subscription(pool, event_log, count, bootstrap=bootstrap, topic=topic, group=group)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(subscription.run(stop))
+            while not stop.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), timeout=2.0)
+                for row in await pool.fetch(PROOF):
+                    print(row["tenant"], row["position"], "each event once" if row["complete"] else "WRONG", flush=True)
+
+
+asyncio.run(main(*sys.argv[1:]))
