@@ -35,7 +35,7 @@ class Line(NamedTuple):
 
 
 class Found(NamedTuple):
-    event_id: UUID
+    event_id: str
     type: str
     position: int
     recorded_at: datetime
@@ -103,7 +103,7 @@ MARKED: LiteralString = """
 async def marked(db: Connection, tenant: str, marks: Sequence[Mark]) -> list[Found]:
     """Find the events that marks name, in order."""
     rows = await db.fetch(MARKED, tenant, *columns(((mark.stream, mark.stream_version) for mark in marks), 2))
-    return [Found(row["id"], row["type"], row["position"], row["recorded_at"]) for row in rows]
+    return [Found(str(row["id"]), row["type"], row["position"], row["recorded_at"]) for row in rows]
 
 
 LOG: LiteralString = f"""

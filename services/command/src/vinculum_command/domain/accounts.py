@@ -25,11 +25,11 @@ from vinculum_shared.contracts.links import LinkTerms
 from vinculum_shared.contracts.values import AccountId, Details, ExternalIds, Name
 
 
-class NewMember(NewContact, LinkTerms):
+class NewMember(LinkTerms, NewContact):
     """A contact that is to be, and what its link to the account says."""
 
 
-class CreateAccount(Command, AccountProfile):
+class CreateAccount(AccountProfile, Command):
     """Make an account with its contacts, all or nothing (TD-2, TD-6, DY-13)."""
 
     CREATES: ClassVar[bool] = True

@@ -31,7 +31,7 @@ from vinculum_shared.recipients import by_hand, recipients
 Amount = Annotated[Decimal, Field(max_digits=18, decimal_places=4)]
 
 
-class CreateRecord(Command, RecordTerms):
+class CreateRecord(RecordTerms, Command):
     """Make a record of one of the types. The account it names stays its account."""
 
     CREATES: ClassVar[bool] = True

@@ -42,7 +42,7 @@ class FirstAdmin(Input):
     email: Address
 
 
-class RegisterTenant(Command, PolicyTerms, TenantSettings):
+class RegisterTenant(TenantSettings, PolicyTerms, Command):
     """Let a firm use Vinculum, with the rules of a profile and its first staff user."""
 
     ROLE: ClassVar[Needs] = "platform"
@@ -84,7 +84,7 @@ class ChangeTenant(Command):
             yield TenantChanged(tenant=self.tenant, before=before, after=after)
 
 
-class ChangePolicy(Command, PolicyTerms):
+class ChangePolicy(PolicyTerms, Command):
     """Choose a profile and the tenant's own values. What exists already stays."""
 
     ROLE: ClassVar[Needs] = "admin"

@@ -19,7 +19,9 @@ OPERATORS: Final = frozenset({"admin", "operator"})
 
 
 def as_caller(principal: Principal) -> Caller:
-    """Give the caller; a staff user is known by the id of a record."""
+    """Give the caller. A staff user is known by the id of a record; a contact gives no commands."""
+    if principal.kind == "contact":
+        raise Forbidden
     if principal.kind == "staff":
         staff_id(principal)
     return Caller(kind=principal.kind, id=principal.sub, roles=principal.roles, scopes=principal.scopes)

@@ -17,10 +17,9 @@ from vinculum_command.domain.rejections import ContactNotLinked, InvitationInval
 from vinculum_command.domain.tenants import RegisterTenant
 from vinculum_command.execute import Answer, Executor
 from vinculum_command.http.callers import Bearer, as_caller
-from vinculum_command.http.openapi import answer_schema, body_schema
+from vinculum_command.http.openapi import Acceptance, answer_schema, body_schema
 from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, ROUTES
 from vinculum_shared import metrics, telemetry
-from vinculum_shared.contracts.values import Input
 from vinculum_shared.problems import (
     FieldError,
     Invalid,
@@ -65,7 +64,13 @@ def command_routes() -> APIRouter:
             responses=answer_schema(),
             response_model=None,
         )
-    router.add_api_route("/invitations/accept", accept_invitation, methods=["POST"], response_model=None)
+    router.add_api_route(
+        "/invitations/accept",
+        accept_invitation,
+        methods=["POST"],
+        openapi_extra=body_schema(Acceptance),
+        response_model=None,
+    )
     router.add_api_route(BATCH_PATH.removeprefix("/v1"), batch, methods=["POST"], response_model=None)
     return router
 
@@ -166,15 +171,11 @@ def location(command: Command, new_id: str) -> str:
     return f"/v1{found}" if "/" in new_id else f"/v1{found}/{new_id}"
 
 
-class Acceptance(Input):
-    token: str
-
-
-async def accept_invitation(request: Request, body: Acceptance, execute: Execution) -> Response:
+async def accept_invitation(request: Request, execute: Execution) -> Response:
     """Use an invitation. No bearer is needed: the token is the proof."""
-    now = datetime.now(UTC)
+    body = Acceptance.model_validate(await json_object(request))
     key = cast(SecretStr, request.state.invitation_key)
-    invitation = Invitation.read(key, body.token, now)
+    invitation = Invitation.read(key, body.token, datetime.now(UTC))
     if invitation is None:
         raise InvitationInvalid
     command = AcceptInvitation.model_validate(invitation.model_dump(exclude={"tenant", "expires_at"}))

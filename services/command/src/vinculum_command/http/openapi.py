@@ -8,6 +8,7 @@ from pydantic.json_schema import models_json_schema
 
 from vinculum_command.domain.commands import Command
 from vinculum_command.http.routes import COMMANDS, PATH_FIELDS
+from vinculum_shared.contracts.values import Input
 
 REF: Final = "#/components/schemas/{model}"
 
@@ -38,15 +39,24 @@ ANSWER: Final[dict[str, Any]] = {
 }
 
 
-def body_schema(command: type[Command]) -> dict[str, Any]:
-    """Refer to the command's schema, if anything of it is left for the body."""
-    if not command.model_fields.keys() - PATH_FIELDS[command]:
+class Acceptance(Input):
+    """An invitation's token."""
+
+    token: str
+
+
+def body_schema(body: type[Input]) -> dict[str, Any]:
+    """Refer to the schema of a body, if anything is left for it besides the path."""
+    fields = [field for name, field in body.model_fields.items() if name not in _in_path(body)]
+    if not fields:
         return {}
-    required = any(
-        field.is_required() for name, field in command.model_fields.items() if name not in PATH_FIELDS[command]
-    )
-    schema = {"$ref": REF.format(model=command.__name__)}
+    required = any(field.is_required() for field in fields)
+    schema = {"$ref": REF.format(model=body.__name__)}
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
+
+
+def _in_path(body: type[Input]) -> frozenset[str]:
+    return PATH_FIELDS[body] if issubclass(body, Command) else frozenset()
 
 
 def answer_schema() -> dict[int | str, dict[str, Any]]:
@@ -61,7 +71,7 @@ def document(app: FastAPI) -> dict[str, Any]:
     """Give the OpenAPI document with the commands' schemas in it."""
     if app.openapi_schema is None:
         schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        inputs = [(command, "validation") for command in COMMANDS.values()]
+        inputs = [(body, "validation") for body in (Acceptance, *COMMANDS.values())]
         _, definitions = models_json_schema(inputs, ref_template=REF)  # type: ignore[arg-type]
         schemas = definitions["$defs"]
         for name, command in COMMANDS.items():

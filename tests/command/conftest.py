@@ -1,0 +1,13 @@
+from collections.abc import AsyncIterator
+
+import pytest
+
+from support.service import Service, command_service
+from support.tokens import Issuer
+
+
+@pytest.fixture(scope="module")
+async def service(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+    issuer = Issuer.make(tmp_path_factory.mktemp("issuer"))
+    async with command_service(postgres, issuer) as service:
+        yield service

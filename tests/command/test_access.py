@@ -1,0 +1,164 @@
+"""Who may enter, and what every change takes away or gives back."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from support.service import Service
+from vinculum_shared.tokens import Invitation
+
+pytestmark = pytest.mark.integration
+
+
+async def linked(firm: Service, *addresses: str) -> tuple[UUID, UUID]:
+    contact = await firm.contact(*addresses or ("bo@example.com",))
+    account = await firm.account(link_contacts=[{"contact_id": contact}], new_contacts=[{"first_name": "Other"}])
+    return account, contact
+
+
+async def log_in(firm: Service, account: UUID, contact: UUID, **body: Any) -> str:
+    path = f"/accounts/{account}/contacts/{contact}/portal-access"
+    await firm.done("PUT", path, {"login": True, **body})
+    return await token_of(firm, contact)
+
+
+async def token_of(firm: Service, contact: UUID) -> str:
+    """The token that the notifier would write for the newest invitation."""
+    params = {"types": "PortalAccessChanged", "contact_id": str(contact), "limit": "1000"}
+    answer = await firm.ask("GET", "/log", params=params)
+    lines = [line for line in map(json.loads, answer.text.splitlines()) if "data" in line]
+    data = [line["data"] for line in lines if line["data"]["to"] == "invited"][-1]
+    invitation = Invitation(
+        tenant=firm.tenant,
+        account_id=data["account_id"],
+        contact_id=data["contact_id"],
+        email_id=data["email_id"],
+        invitation_id=data["invitation_id"],
+        expires_at=datetime.now(UTC) + timedelta(hours=48),
+    )
+    return invitation.token(firm.settings.invitation_key)
+
+
+async def accepted(firm: Service, account: UUID, contact: UUID) -> None:
+    token = await log_in(firm, account, contact)
+    assert (await firm.done("POST", "/invitations/accept", {"token": token}))["state"] == "active"
+
+
+async def changes(answer: dict[str, Any]) -> list[str]:
+    return [event["type"] for event in answer["events"]]
+
+
+async def test_login_is_invited_then_active_and_the_reason_is_there_to_read(service: Service) -> None:
+    firm = await service.register("taxdome")
+    account, contact = await linked(firm)
+    assert (await firm.access(account, contact))["state"] == "off"
+    token = await log_in(firm, account, contact)
+    assert (await firm.access(account, contact))["code"] == "access_invited"
+    answer = await firm.done("POST", "/invitations/accept", {"token": token})
+    assert answer["account_id"] == str(account)
+    access = await firm.access(account, contact)
+    assert (access["allowed"], access["state"]) == (True, "active")
+    assert [event["type"] for event in access["because"]] == ["ContactLinked", "PortalAccessChanged"]
+
+
+async def test_an_unlink_takes_access_away_in_the_same_commit_and_from_that_account_only(service: Service) -> None:
+    firm = await service.register("taxdome")
+    account, contact = await linked(firm)
+    other = await firm.account(link_contacts=[{"contact_id": contact}])
+    await accepted(firm, account, contact)
+    path = f"/accounts/{other}/contacts/{contact}/portal-access"
+    assert await changes(await firm.done("PUT", path, {"login": True})) == ["PortalAccessChanged"]
+    assert (await firm.access(other, contact))["state"] == "active"
+    answer = await firm.done("DELETE", f"/accounts/{account}/contacts/{contact}")
+    assert await changes(answer) == ["ContactUnlinked", "PortalAccessChanged"]
+    denied = await firm.access(account, contact)
+    assert (denied["allowed"], denied["code"]) == (False, "contact_not_linked")
+    assert [event["type"] for event in denied["because"]] == ["ContactUnlinked"]
+    assert (await firm.access(other, contact))["allowed"] is True
+    await firm.done("PUT", f"/accounts/{account}/contacts/{contact}")
+    assert (await firm.access(account, contact))["state"] == "off"
+
+
+async def test_archive_suspends_and_restore_gives_back_as_it_was(service: Service) -> None:
+    firm = await service.register("taxdome")
+    account, contact = await linked(firm)
+    invited = await firm.contact("c@example.com")
+    await firm.done("PUT", f"/accounts/{account}/contacts/{invited}")
+    await accepted(firm, account, contact)
+    old = await log_in(firm, account, invited)
+    answer = await firm.done("POST", f"/accounts/{account}/archive")
+    assert await changes(answer) == ["AccountArchived", "PortalAccessChanged", "PortalAccessChanged"]
+    assert (await firm.access(account, contact))["code"] == "account_archived"
+    assert (await firm.done("POST", f"/accounts/{account}/archive"))["events"] == []
+    assert await firm.refused("PUT", f"/accounts/{account}/contacts/{await firm.contact()}") == (
+        409,
+        "account_archived",
+    )
+    await firm.done("POST", f"/contacts/{contact}/deactivate")
+    await firm.done("POST", f"/accounts/{account}/restore")
+    assert (await firm.access(account, contact))["code"] == "contact_inactive"
+    assert (await firm.access(account, invited))["state"] == "invited"
+    assert await firm.refused("POST", "/invitations/accept", {"token": old}) == (410, "invitation_invalid")
+    await firm.done("POST", "/invitations/accept", {"token": await token_of(firm, invited)})
+    await firm.done("POST", f"/contacts/{contact}/reactivate")
+    assert (await firm.access(account, contact))["allowed"] is True
+
+
+async def test_a_changed_address_is_invited_anew_and_its_old_token_is_dead(service: Service) -> None:
+    firm = await service.register("taxdome")
+    account, contact = await linked(firm)
+    old = await log_in(firm, account, contact)
+    email = (await firm.done("POST", f"/contacts/{contact}/emails", {"address": "second@example.com"}))["id"]
+    params = {"types": "ContactCreated", "contact_id": str(contact)}
+    created = (await firm.ask("GET", "/log", params=params)).text.splitlines()[0]
+    first = json.loads(created)["data"]["emails"][0]["email_id"]
+    answer = await firm.done("PATCH", f"/contacts/{contact}/emails/{first}", {"address": "new@example.com"})
+    assert await changes(answer) == ["EmailChanged", "PortalAccessChanged"]
+    assert await firm.refused("POST", "/invitations/accept", {"token": old}) == (410, "invitation_invalid")
+    await firm.done("POST", "/invitations/accept", {"token": await token_of(firm, contact)})
+    answer = await firm.done("PATCH", f"/contacts/{contact}/emails/{first}", {"address": "other@example.com"})
+    assert (await firm.access(account, contact))["state"] == "invited"
+    path = f"/accounts/{account}/contacts/{contact}/portal-access"
+    assert await firm.refused("PUT", path, {"login": True}) == (422, "invalid")
+    await firm.done("PUT", path, {"login": True, "email_id": email})
+    assert (await firm.access(account, contact, email_id=email))["state"] == "invited"
+    answer = await firm.done("DELETE", f"/contacts/{contact}/emails/{first}")
+    assert await changes(answer) == ["EmailRemoved", "EmailChanged", "PortalAccessChanged"]
+
+
+async def test_no_address_no_login_and_no_portal_no_login(service: Service) -> None:
+    firm = await service.register("taxdome")
+    contact = await firm.contact()
+    account = await firm.account(link_contacts=[{"contact_id": contact}])
+    path = f"/accounts/{account}/contacts/{contact}/portal-access"
+    assert await firm.refused("PUT", path, {"login": True}) == (409, "email_required")
+    firm = await service.register("teamleader")
+    account, contact = await linked(firm)
+    path = f"/accounts/{account}/contacts/{contact}/portal-access"
+    assert await firm.refused("PUT", path, {"login": True}) == (409, "portal_disabled")
+    firm = await service.register("zoho", portal_url=None)
+    account, contact = await linked(firm)
+    path = f"/accounts/{account}/contacts/{contact}/portal-access"
+    assert await firm.refused("PUT", path, {"login": True}) == (409, "portal_url_missing")
+
+
+async def test_a_grant_against_an_unlink_never_leaves_access_without_a_link(service: Service) -> None:
+    firm = await service.register("dynamics")
+    account, contact = await linked(firm)
+    path = f"/accounts/{account}/contacts/{contact}"
+    for _ in range(200):
+        await firm.done("PUT", path)
+        await asyncio.gather(firm.ask("PUT", f"{path}/portal-access", {"login": True}), firm.ask("DELETE", path))
+        assert (await firm.access(account, contact))["state"] == "off"
+
+
+async def test_forged_invitations_are_gone(service: Service) -> None:
+    for token in ("", "a.b", "ä.ö", str(uuid4())):
+        assert await service.refused("POST", "/invitations/accept", {"token": token}, token="x") == (
+            410,
+            "invitation_invalid",
+        )

@@ -1,0 +1,224 @@
+"""The HTTP contract of commands: answers, problems, keys, versions, dry runs, batches."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import orjson
+import pytest
+
+from support.service import Service
+
+pytestmark = pytest.mark.integration
+
+
+async def test_a_command_answers_with_what_it_made_happen(service: Service) -> None:
+    firm = await service.register("dynamics")
+    answer = await firm.ask("POST", "/accounts", {"name": "Alfa"})
+    body = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["etag"] == '"1"'
+    assert answer.headers["location"] == f"/v1/accounts/{body['id']}"
+    assert answer.headers["vinculum-position"] == "4"
+    assert [(event["type"], event["position"]) for event in body["events"]] == [("AccountCreated", 4)]
+    assert (body["version"], body["position"], body["warnings"]) == (1, 4, [])
+
+
+async def test_nothing_to_change_is_200_without_events(service: Service) -> None:
+    firm = await service.register("dynamics")
+    account = await firm.account(name="Alfa")
+    answer = await firm.done("PATCH", f"/accounts/{account}", {"name": "Alfa"})
+    assert answer["events"] == []
+    assert answer["position"] == 4
+
+
+async def test_put_of_a_link_is_201_and_then_200(service: Service) -> None:
+    firm = await service.register("taxdome")
+    contact = await firm.contact()
+    account = await firm.account(new_contacts=[{"first_name": "A"}])
+    path = f"/accounts/{account}/contacts/{contact}"
+    assert (await firm.ask("PUT", path, {"role": "owner"})).status_code == 201
+    assert (await firm.ask("PUT", path, {"job_title": "CEO"})).status_code == 200
+    assert (await firm.done("PUT", path, {"job_title": "CEO"}))["events"] == []
+    await firm.done("DELETE", path)
+    assert await firm.refused("PATCH", path, {"role": "x"}) == (404, "contact_not_linked")
+    answer = await firm.ask("PUT", path)
+    assert (answer.status_code, answer.json()["version"]) == (201, 4)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code"),
+    [
+        ("POST", "/accounts", {"name": "A", "nmae": "B"}, 422, "unknown_field"),
+        ("POST", "/accounts", {}, 422, "invalid"),
+        ("POST", "/accounts", {"name": "x" * 501}, 422, "invalid"),
+        ("POST", "/accounts", {"name": "a\x00b"}, 422, "invalid"),
+        ("POST", "/accounts", {"name": "A", "link_contacts": [{"contact_id": uuid4()}]}, 422, "invalid"),
+        ("PATCH", f"/accounts/{uuid4()}", {"name": "A"}, 404, "account_not_found"),
+        ("PATCH", "/accounts/none", {"name": "A"}, 404, "not_found"),
+        ("PUT", "/policy", {"profile": "taxdome", "overrides": {"no_such": 1}}, 422, "invalid"),
+        ("POST", f"/contacts/{uuid4()}/emails", {"address": "a@example.com"}, 404, "contact_not_found"),
+        ("POST", "/contacts", {"emails": [{"address": "no address"}]}, 422, "invalid"),
+        ("POST", "/records", {"type": "invoice"}, 422, "invalid"),
+        ("GET", "/nowhere", None, 404, "not_found"),
+        ("PUT", "/accounts", {}, 405, "method_not_allowed"),
+    ],
+)
+async def test_bad_input_is_a_problem(
+    service: Service, method: str, path: str, body: object, status: int, code: str
+) -> None:
+    firm = await service.register("dynamics")
+    assert await firm.refused(method, path, body) == (status, code)
+
+
+async def test_an_unknown_id_in_the_body_is_pointed_at(service: Service) -> None:
+    firm = await service.register("dynamics")
+    account, nobody = await firm.account(), uuid4()
+    answer = await firm.ask("POST", f"/accounts/{account}/contacts", {"contacts": [{"contact_id": nobody}]})
+    assert answer.status_code == 422
+    assert [(e["pointer"], e["code"]) for e in answer.json()["errors"]] == [
+        ("/contacts/0/contact_id", "contact_not_found")
+    ]
+
+
+async def test_a_body_that_is_not_json_is_400_and_a_large_one_413(service: Service) -> None:
+    firm = await service.register("dynamics")
+    headers = {"Authorization": f"Bearer {firm.token}"}
+    assert (await firm.http.post("/v1/accounts", content=b"{", headers=headers)).status_code == 400
+    assert (await firm.http.post("/v1/accounts", content=b"[]", headers=headers)).status_code == 400
+    assert (await firm.http.post("/v1/accounts", content=b" " * 1_100_000, headers=headers)).status_code == 413
+
+
+async def test_the_same_key_gives_the_same_answer(service: Service) -> None:
+    firm = await service.register("dynamics")
+    key: dict[str, Any] = {"headers": {"Idempotency-Key": "k1"}}
+    first, second = (
+        await firm.ask("POST", "/accounts", {"name": "A"}, **key),
+        await firm.ask("POST", "/accounts", {"name": "A"}, **key),
+    )
+    assert second.headers["idempotency-replayed"] == "true"
+    assert (first.status_code, first.json()) == (second.status_code, second.json())
+    assert first.headers["location"] == second.headers["location"]
+    assert await firm.refused("POST", "/accounts", {"name": "B"}, **key) == (422, "idempotency_key_reused")
+    other = await service.register("dynamics")
+    assert (await other.done("POST", "/accounts", {"name": "B"}, **key))["id"] != first.json()["id"]
+
+
+async def test_if_match_is_checked(service: Service) -> None:
+    firm = await service.register("dynamics")
+    account = await firm.account()
+    await firm.done("PATCH", f"/accounts/{account}", {"name": "B"}, headers={"If-Match": '"1"'})
+    stale: dict[str, Any] = {"headers": {"If-Match": '"1"'}}
+    assert await firm.refused("PATCH", f"/accounts/{account}", {"name": "C"}, **stale) == (412, "version_mismatch")
+
+
+async def test_a_dry_run_tells_and_writes_nothing(service: Service) -> None:
+    firm = await service.register("taxdome")
+    refused = await firm.refused("POST", "/accounts", {"name": "A"}, params={"dry_run": "true"})
+    assert refused == (409, "contact_required")
+    body = {"name": "A", "new_contacts": [{"first_name": "B"}]}
+    answer = await firm.done("POST", "/accounts", body, params={"dry_run": "true"})
+    assert [event["type"] for event in answer["events"]] == ["AccountCreated", "ContactCreated", "ContactLinked"]
+    assert {event["position"] for event in answer["events"]} == {None}
+    assert (await firm.done("GET", "/log/positions"))["positions"] == {firm.tenant: 3}
+
+
+async def test_a_batch_answers_each_line_in_order(service: Service) -> None:
+    firm = await service.register("taxdome")
+    account, first, second = uuid4(), uuid4(), uuid4()
+    lines = [
+        {"command": "CreateContact", "id": first},
+        {"command": "CreateAccount", "id": account, "name": "A", "link_contacts": [{"contact_id": first}]},
+        {"command": "LinkContacts", "account_id": account, "contacts": [{"contact_id": second}]},
+        {"command": "CreateContact", "id": second, "idempotency_key": "once"},
+        {"command": "LinkContacts", "account_id": account, "contacts": [{"contact_id": second}]},
+        {"command": "UnlinkContact", "account_id": account, "contact_id": first},
+        {"command": "UnlinkContact", "account_id": account, "contact_id": second},
+        {"command": "Nothing"},
+        {"command": "ChangeAccount", "account_id": uuid4(), "name": "B"},
+    ]
+    content = b"\n".join(orjson.dumps(line, default=str) for line in lines) + b"\nnot json\n"
+    answer = await firm.http.post(
+        "/v1/commands/batch", content=content, headers={"Authorization": f"Bearer {firm.token}"}
+    )
+    answers = [orjson.loads(line) for line in answer.text.splitlines()]
+    assert [a["status"] for a in answers] == [201, 201, 422, 201, 200, 200, 409, 422, 404, 400]
+    assert answers[6]["code"] == "last_contact"
+    assert answers[8]["code"] == "account_not_found"
+
+
+async def test_a_large_batch_keeps_its_order(service: Service) -> None:
+    firm = await service.register("dynamics")
+    account, contact = await firm.account(), await firm.contact()
+    link = {"account_id": account, "contact_id": contact}
+    lines = [{"command": "PutLink" if n % 2 == 0 else "UnlinkContact", **link} for n in range(600)]
+    answer = await firm.http.post(
+        "/v1/commands/batch",
+        content=b"\n".join(orjson.dumps(line, default=str) for line in lines),
+        headers={"Authorization": f"Bearer {firm.token}"},
+    )
+    assert [orjson.loads(line)["status"] for line in answer.text.splitlines()] == [201, 200] * 300
+
+
+async def test_one_key_sent_three_times_at_once_has_one_effect(service: Service) -> None:
+    firm = await service.register("dynamics")
+    key: dict[str, Any] = {"headers": {"Idempotency-Key": "k"}}
+    answers = await asyncio.gather(*(firm.ask("POST", "/accounts", {"name": "A"}, **key) for _ in range(3)))
+    assert len({answer.text for answer in answers}) == 1
+    assert (await firm.done("GET", "/log/positions"))["positions"] == {firm.tenant: 4}
+
+
+async def test_tenant_and_policy_are_changed_by_an_admin_only(service: Service) -> None:
+    firm = await service.register("dynamics")
+    agent = uuid4()
+    await firm.done("POST", "/staff", {"id": agent, "name": "A", "email": "a@example.com", "roles": ["agent"]})
+    token = firm.staff(firm.tenant, agent, "agent", "admin")
+    assert await firm.refused("PUT", "/policy", {"profile": "zoho"}, token=token) == (403, "forbidden")
+    assert await firm.refused("PATCH", f"/tenants/{firm.tenant}", {"name": "X"}, token=token) == (403, "forbidden")
+    assert await firm.refused("PATCH", "/tenants/other", {"name": "X"}) == (404, "tenant_not_found")
+    await firm.done("POST", "/accounts", {"name": "A"}, token=token)
+    await firm.done("POST", f"/staff/{agent}/deactivate")
+    assert await firm.refused("POST", "/accounts", {"name": "A"}, token=token) == (403, "forbidden")
+    policy = await firm.done("GET", "/policy")
+    assert (policy["max_accounts_per_contact"], policy["managers"]["account"]) == (1, {"min": 0, "max": 1})
+
+
+async def test_a_stricter_policy_counts_what_it_would_not_allow(service: Service) -> None:
+    firm = await service.register("taxdome")
+    contact = await firm.contact()
+    for _ in range(2):
+        await firm.account(link_contacts=[{"contact_id": contact}])
+    answer = await firm.done("PUT", "/policy", {"profile": "zoho"})
+    assert answer["warnings"] == [{"code": "policy_violations", "policy": "max_accounts_per_contact", "count": 1}]
+    await firm.done("PUT", "/policy", {"profile": "dynamics", "overrides": {"min_contacts_per_account": 0}})
+    await firm.account()
+    answer = await firm.done("PUT", "/policy", {"profile": "taxdome"})
+    assert answer["warnings"] == [{"code": "policy_violations", "policy": "min_contacts_per_account", "count": 1}]
+
+
+async def test_contacts_and_strangers_are_shut_out(service: Service) -> None:
+    firm = await service.register("dynamics")
+    contact = firm.issuer.token(kind="contact", sub=str(uuid4()), tenant=firm.tenant)
+    for method, path in (("POST", "/accounts"), ("GET", "/policy"), ("GET", "/log"), ("POST", "/commands/batch")):
+        body = {"name": "A"} if method == "POST" else None
+        assert await firm.refused(method, path, body, token=contact) == (403, "forbidden")
+    assert await firm.refused("POST", "/accounts", {"name": "A"}, token="") == (401, "unauthorized")
+    platform = firm.issuer.token(kind="platform", sub="vinculum")
+    assert await firm.refused("POST", "/accounts", {"name": "A"}, token=platform) == (403, "forbidden")
+    other = await service.register("dynamics")
+    account = await firm.account()
+    assert await other.refused("PATCH", f"/accounts/{account}", {"name": "B"}) == (404, "account_not_found")
+
+
+async def test_a_service_for_all_tenants_names_one(service: Service) -> None:
+    firm = await service.register("dynamics")
+    crm = service.service("commands all_tenants")
+    assert await firm.refused("POST", "/accounts", {"name": "A"}, token=crm) == (422, "invalid")
+    await firm.done("POST", "/accounts", {"name": "A"}, token=crm, params={"tenant": firm.tenant})
+    own = service.service("commands", firm.tenant)
+    assert await firm.refused("POST", "/accounts", {"name": "A"}, token=own, params={"tenant": "other"}) == (
+        403,
+        "forbidden",
+    )
+    reader = service.service("queries", firm.tenant)
+    assert await firm.refused("POST", "/accounts", {"name": "A"}, token=reader) == (403, "forbidden")
