@@ -6,8 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from vinculum_devstack import ports
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
 EVERYTHING = ["command", "kafka", "mail-sink", "notifier", "postgres", "projection"]
-READY_SECONDS = 60.0
+STOP_SECONDS = 60.0
 
 
 class LocalStack:
@@ -40,9 +39,9 @@ class LocalStack:
             check=False,
         )
 
-    def foreground(self) -> subprocess.Popen[bytes]:
+    def foreground(self) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "vinculum_devstack", "up"]
-        return subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL)  # noqa: S603  our own
+        return subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)  # noqa: S603  our own
 
     def up(self) -> None:
         done = self.vinculum("up", "--detach")
@@ -59,12 +58,6 @@ class LocalStack:
 def alive(pids: Collection[int]) -> list[psutil.Process]:
     found = [process for process in psutil.process_iter() if process.pid in pids]
     return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
 
 
 @pytest.fixture
@@ -96,7 +89,7 @@ def test_it_comes_back_after_kill_9_of_one_and_of_all(stack: LocalStack) -> None
     stack.up()
     before = stack.pids()
     os.kill(before["projection"], signal.SIGKILL)
-    wait_until(lambda: stack.status()["state"] == "partial")
+    assert stack.status()["state"] == "partial"
     stack.up()
     assert stack.status()["state"] == "running"
     assert {name for name, pid in stack.pids().items() if pid != before[name]} == {"projection"}
@@ -108,11 +101,12 @@ def test_it_comes_back_after_kill_9_of_one_and_of_all(stack: LocalStack) -> None
 
 
 def test_ctrl_c_stops_it_all(stack: LocalStack) -> None:
-    foreground = stack.foreground()
-    wait_until(lambda: stack.status()["state"] == "running")
-    pids = stack.pids().values()
-    foreground.send_signal(signal.SIGINT)
-    assert foreground.wait(timeout=READY_SECONDS) == 0
+    with stack.foreground() as foreground:
+        assert foreground.stdout
+        assert any("Ctrl-C stops it all" in line for line in foreground.stdout)
+        pids = stack.pids().values()
+        foreground.send_signal(signal.SIGINT)
+        assert foreground.wait(timeout=STOP_SECONDS) == 0
     assert alive(pids) == []
 
 

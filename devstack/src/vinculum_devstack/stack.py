@@ -64,8 +64,9 @@ class Stack:
 
     async def _databases(self, postgres: list[Part], progress: Progress) -> None:
         await self._bring_up(postgres, progress)
+        missing = [name for name in SERVICES if not self.processes.running(name)]
         with progress.step("migrations"):
-            await side_by_side(*(self.processes.complete(self.services.migration(name)) for name in SERVICES))
+            await side_by_side(*(self.processes.complete(self.services.migration(name)) for name in missing))
 
     def _postgres_part(self) -> list[Part]:
         """Our own, where no other is named."""
