@@ -1,18 +1,16 @@
 """The command service's log, as far as readers see it, over what a test has put there."""
 
-import asyncio
-import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from support.events import Log
+from support.http_server import served
 
 
 @dataclass
@@ -50,18 +48,7 @@ class LogServer:
 
 @asynccontextmanager
 async def log_server() -> AsyncIterator[LogServer]:
-    served = LogServer()
-    listener = socket.create_server(("127.0.0.1", 0))
-    served.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    app = Starlette(routes=[Route("/v1/log", served.page), Route("/v1/log/positions", served.positions)])
-    server = Unsignalled(uvicorn.Config(app, log_config=None, lifespan="off", ws="none"))
-    async with asyncio.TaskGroup() as group:
-        group.create_task(server.serve(sockets=[listener]))
-        yield served
-        server.should_exit = True
-
-
-class Unsignalled(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    server = LogServer()
+    routes = [Route("/v1/log", server.page), Route("/v1/log/positions", server.positions)]
+    async with served(Starlette(routes=routes)) as server.url:
+        yield server

@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vinculum_shared import metrics, problems, telemetry
+from vinculum_shared import api_docs, metrics, problems, telemetry
 from vinculum_shared.problems import (
     FieldError,
     Forbidden,
@@ -44,10 +44,6 @@ SECURITY_HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-DOCS_POLICY: Final = (
-    "default-src 'none'; frame-ancestors 'none'; connect-src 'self'; img-src data: https://fastapi.tiangolo.com; "
-    "script-src 'unsafe-inline' https://cdn.jsdelivr.net; style-src 'unsafe-inline' https://cdn.jsdelivr.net"
-)
 
 
 class NotReady(Unavailable):
@@ -98,6 +94,7 @@ def create_app(
         version=version,
         lifespan=lifespan,
         responses=PROBLEM_RESPONSES,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -109,6 +106,12 @@ def create_app(
     app.add_exception_handler(ValidationError, answer_invalid_body)
     for router in (health(checks), *routers):
         app.include_router(router)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        policy = {"Content-Security-Policy": api_docs.POLICY}
+        return Response(api_docs.page(app.openapi()), media_type="text/html", headers=policy)
+
     return app
 
 
@@ -246,8 +249,6 @@ class Answers:
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
-                if scope["path"] == "/docs":
-                    headers["Content-Security-Policy"] = DOCS_POLICY
             await send(message)
 
         parent = telemetry.continued(Headers(scope=scope).get("traceparent"))

@@ -1,0 +1,242 @@
+import base64
+import hashlib
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import httpx2
+import pytest
+from fastapi import APIRouter, Depends, FastAPI, Request
+from pydantic import BaseModel, ConfigDict
+from starlette.responses import StreamingResponse
+
+from support.http_server import served
+from vinculum_shared import serving, telemetry, tokens
+from vinculum_shared.problems import Conflict, TooMany
+from vinculum_shared.tokens import Principal
+
+pytestmark = pytest.mark.unit
+
+router = APIRouter(prefix="/v1")
+
+
+class LastContact(Conflict):
+    """The account would be left without a contact."""
+
+
+class Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    count: int
+
+
+@router.get("/things/{thing_id}")
+async def thing(thing_id: int, limit: int = 1) -> dict[str, int]:
+    """One thing."""
+    return {"id": thing_id, "limit": limit}
+
+
+@router.post("/things")
+async def make(body: Body) -> Body:
+    return body
+
+
+@router.post("/raw")
+async def raw(request: Request) -> dict[str, Any]:
+    return Body.model_validate(await serving.json_object(request)).model_dump()
+
+
+@router.post("/large")
+async def large(request: Request) -> int:
+    return len(await request.body())
+
+
+@router.get("/refused")
+async def refused() -> None:
+    raise LastContact(account_id="a1")
+
+
+@router.get("/busy")
+async def busy() -> None:
+    raise TooMany(retry_after=3)
+
+
+@router.get("/broken")
+async def broken() -> None:
+    raise ValueError("Mario Rossi")
+
+
+@router.get("/cut")
+async def cut() -> StreamingResponse:
+    async def lines() -> AsyncIterator[bytes]:
+        yield b"one\n"
+        raise ValueError("Mario Rossi")
+
+    return StreamingResponse(lines())
+
+
+@router.get("/trace")
+async def trace() -> str | None:
+    return telemetry.traceparent.get()
+
+
+@router.get("/me")
+async def me(principal: Annotated[Principal, Depends(tokens.bearer)]) -> Principal:
+    return principal
+
+
+async def postgres_is_there(request: Request) -> None:
+    if request.state.broken:
+        raise ConnectionError
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    yield {"broken": True}
+
+
+@pytest.fixture(scope="module")
+async def http() -> AsyncIterator[httpx2.AsyncClient]:
+    app = serving.create_app(
+        title="Things",
+        version="1",
+        lifespan=lifespan,
+        routers=[router],
+        checks={"postgres": postgres_is_there},
+        larger_bodies={"/v1/large": 2 * serving.BODY_BYTES_MAX},
+    )
+    async with served(app, lifespan="on") as url, httpx2.AsyncClient(base_url=url) as http:
+        yield http
+
+
+def code(answer: httpx2.Response) -> tuple[int, str]:
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert body["status"] == answer.status_code
+    assert {"type", "title", "detail"} < body.keys()
+    return answer.status_code, body["code"]
+
+
+async def test_a_rejection_is_answered_with_its_facts(http: httpx2.AsyncClient) -> None:
+    answer = await http.get("/v1/refused")
+    assert code(answer) == (409, "last_contact")
+    assert answer.json()["account_id"] == "a1"
+
+
+async def test_what_can_be_tried_again_says_when(http: httpx2.AsyncClient) -> None:
+    answer = await http.get("/v1/busy")
+    assert code(answer) == (429, "too_many")
+    assert answer.headers["retry-after"] == "3"
+
+
+async def test_a_failure_says_nothing_of_its_reason(http: httpx2.AsyncClient) -> None:
+    answer = await http.get("/v1/broken")
+    assert code(answer) == (500, "internal")
+    assert "Mario" not in answer.text
+
+
+async def test_an_answer_that_has_begun_is_cut_off_by_a_failure(http: httpx2.AsyncClient) -> None:
+    with pytest.raises(httpx2.RemoteProtocolError):
+        await http.get("/v1/cut")
+    assert (await http.get("/health/live")).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/things/x", "/v1/things/1/"])
+async def test_where_nothing_is_the_answer_is_404(http: httpx2.AsyncClient, path: str) -> None:
+    assert code(await http.get(path)) == (404, "not_found")
+
+
+async def test_an_address_that_does_not_know_the_method_says_which_it_knows(http: httpx2.AsyncClient) -> None:
+    answer = await http.delete("/v1/things/1")
+    assert code(answer) == (405, "method_not_allowed")
+    assert answer.headers["allow"] == "GET"
+
+
+@pytest.mark.parametrize("path", ["/v1/things", "/v1/raw"])
+async def test_a_body_is_checked_the_same_way_with_and_without_a_model(http: httpx2.AsyncClient, path: str) -> None:
+    assert (await http.post(path, json={"count": 1})).json() == {"count": 1}
+
+    unknown = await http.post(path, json={"count": "x", "size": 2})
+    assert code(unknown) == (422, "unknown_field")
+    assert [(e["pointer"], e["code"]) for e in unknown.json()["errors"]] == [
+        ("/count", "int_parsing"),
+        ("/size", "unknown_field"),
+    ]
+    invalid = await http.post(path, json={})
+    assert code(invalid) == (422, "invalid")
+    assert [(e["pointer"], e["code"]) for e in invalid.json()["errors"]] == [("/count", "missing")]
+
+    headers = {"content-type": "application/json"}
+    assert code(await http.post(path, content=b"{", headers=headers)) == (400, "malformed")
+    assert code(await http.post(path, content=b"\xff", headers=headers)) == (400, "malformed")
+
+
+async def test_a_query_parameter_is_pointed_to_by_its_name(http: httpx2.AsyncClient) -> None:
+    answer = await http.get("/v1/things/1", params={"limit": "x"})
+    assert code(answer) == (422, "invalid")
+    assert [e["pointer"] for e in answer.json()["errors"]] == ["?limit"]
+
+
+async def test_a_body_over_the_limit_is_refused_whether_it_says_its_length_or_not(http: httpx2.AsyncClient) -> None:
+    async def chunks(count: int) -> AsyncIterator[bytes]:
+        for _ in range(count):
+            yield b" " * 1024
+
+    for path, kibibytes in (("/v1/raw", 1024), ("/v1/things", 1024), ("/v1/large", 2048)):
+        headers = {"content-type": "application/json"}
+        declared = await http.post(path, content=b" " * 1024 * (kibibytes + 1), headers=headers)
+        chunked = await http.post(path, content=chunks(kibibytes + 1), headers=headers)
+        assert code(declared) == code(chunked) == (413, "too_large")
+    assert (await http.post("/v1/large", content=chunks(2048))).json() == 2048 * 1024
+
+
+async def test_a_trace_goes_on_and_an_invalid_one_begins_anew(http: httpx2.AsyncClient) -> None:
+    theirs = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    ours = (await http.get("/v1/trace", headers={"traceparent": theirs})).json()
+    assert ours.split("-")[:2] == theirs.split("-")[:2]
+    assert ours != theirs
+    for wrong in ("", "x", theirs.upper(), "00-" + "0" * 32 + "-00f067aa0ba902b7-01"):
+        begun = (await http.get("/v1/trace", headers={"traceparent": wrong})).json()
+        assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-01", begun)
+        assert "4bf92f3577b34da6a3ce929d0e0e4736" not in begun
+
+
+async def test_without_a_token_nobody_is_known(http: httpx2.AsyncClient) -> None:
+    for headers in ({}, {"authorization": "Basic x"}, {"authorization": "Bearer"}):
+        answer = await http.get("/v1/me", headers=headers)
+        assert code(answer) == (401, "unauthorized")
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+async def test_every_answer_has_the_security_headers(http: httpx2.AsyncClient) -> None:
+    for path in ("/health/live", "/v1/refused", "/v1/broken", "/v1/nothing"):
+        headers = (await http.get(path)).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"
+        assert headers["content-security-policy"] == "default-src 'none'; frame-ancestors 'none'"
+
+
+async def test_ready_names_what_is_not_there(http: httpx2.AsyncClient) -> None:
+    assert (await http.get("/health/live")).json() == {"status": "ok"}
+    answer = await http.get("/health/ready")
+    assert code(answer) == (503, "not_ready")
+    assert answer.json()["checks"] == {"postgres": "ConnectionError"}
+
+
+async def test_the_documentation_needs_nothing_from_elsewhere(http: httpx2.AsyncClient) -> None:
+    answer = await http.get("/docs")
+    assert "<code>GET /v1/things/{thing_id}</code>" in answer.text
+    assert "One thing." in answer.text
+    assert '<a href="#Body">Body</a>' in answer.text
+    assert "<script" not in answer.text
+    assert re.findall(r"https?://", answer.text) == []
+    (style,) = re.findall("<style>(.*?)</style>", answer.text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"style-src 'sha256-{digest}'" in answer.headers["content-security-policy"]
+
+
+async def test_problems_are_in_the_openapi_document(http: httpx2.AsyncClient) -> None:
+    paths = (await http.get("/openapi.json")).json()["paths"]
+    assert "application/problem+json" in paths["/v1/things"]["post"]["responses"]["4XX"]["content"]
+    assert "422" not in paths["/v1/things"]["post"]["responses"]
