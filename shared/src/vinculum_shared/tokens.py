@@ -180,7 +180,7 @@ class TokenFile:
 
 
 def sign(key: SecretStr, purpose: str, payload: dict[str, Any]) -> str:
-    body = _encode(orjson.dumps(payload))
+    body = _encode(orjson.dumps(payload, default=str))  # the ids that asyncpg gives are a class of their own
     return f"{body}.{_encode(_mac(key, purpose, body))}"
 
 

@@ -285,7 +285,8 @@ LOAD: LiteralString = """
         SELECT known.* FROM unnest($3::text[], $4::text[]) AS account (tenant, links)
         JOIN known ON known.tenant = account.tenant AND known.stream BETWEEN account.links AND account.links || 'g'
     )
-    SELECT tenant, stream, state FROM known JOIN unnest($1::text[], $2::text[]) AS needed USING (tenant, stream)
+    SELECT tenant, stream, state FROM known
+    JOIN unnest($1::text[], $2::text[]) AS needed (tenant, stream) USING (tenant, stream)
     UNION ALL
     SELECT tenant, stream, state FROM of_account
     UNION ALL

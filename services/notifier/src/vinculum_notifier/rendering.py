@@ -157,8 +157,8 @@ def facts(mail: Notification, known: Known) -> dict[str, Any]:
 
 
 def inert(text: str | None) -> str | None:
-    """Put a zero-width space after each dot, colon and at sign inside a word: mail programs make links of names."""
-    return text and re.sub(r"([.:@])(?=\w|/)", "\\1\u200b", text)
+    """Put zero-width spaces into what mail programs would make a link of, though it is only a name."""
+    return text and re.sub(r"([.:@])(?=\w\w|/)", "\\1\u200b", text)
 
 
 def speaking(*preferred: str | None) -> SandboxedEnvironment:

@@ -171,7 +171,8 @@ ASK: LiteralString = """
         next_attempt_at = now()
     WHERE unsubscription.position IS NOT NULL"""
 CLAIM: LiteralString = """
-    UPDATE unsubscription SET attempts = attempts + 1, next_attempt_at = now() + least($1 * 2 ^ least(attempts, 10), $2)
+    UPDATE unsubscription
+    SET attempts = attempts + 1, next_attempt_at = now() + least($1::interval * 2 ^ least(attempts, 10), $2::interval)
     FROM (
         SELECT tenant, account_id, contact_id, email_id, topic FROM unsubscription
         WHERE position IS NULL AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED

@@ -1,15 +1,15 @@
--- The worker consumes and delivers, for all tenants. The HTTP side sees the tenant that its transaction names, and nothing
--- without one. Neither owns a table.
+-- The worker consumes and delivers, for all tenants. The HTTP side sees the tenant that its transaction names, and
+-- nothing without one. Neither owns a table. Roles belong to the whole cluster: another database may have made them.
 DO $$
 BEGIN
-    CREATE ROLE vinculum_notifier_http NOLOGIN;
-EXCEPTION WHEN duplicate_object OR unique_violation THEN
-END $$;
-DO $$
-BEGIN
-    CREATE ROLE vinculum_notifier_worker NOLOGIN;
-EXCEPTION WHEN duplicate_object OR unique_violation THEN
-END $$;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'vinculum_notifier_http') THEN
+        CREATE ROLE vinculum_notifier_http NOLOGIN NOBYPASSRLS;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'vinculum_notifier_worker') THEN
+        CREATE ROLE vinculum_notifier_worker NOLOGIN NOBYPASSRLS;
+    END IF;
+END
+$$;
 GRANT vinculum_notifier_http, vinculum_notifier_worker TO vinculum_notifier;
 
 -- See subscription.sql of vinculum_shared, of which this is a copy.
@@ -45,7 +45,7 @@ CREATE TABLE start_position (
     position bigint NOT NULL
 );
 CREATE TABLE first_start (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    once boolean PRIMARY KEY DEFAULT true CHECK (once),
     at timestamptz NOT NULL DEFAULT now()
 );
 

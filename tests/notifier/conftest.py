@@ -1,0 +1,29 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from support import databases
+from support.mail_server import MailServer, mail_server
+from support.notifier import Notifier, running, settings_for
+from support.tokens import Issuer
+
+
+@pytest.fixture(scope="session")
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
+    return Issuer.make(tmp_path_factory.mktemp("issuer"))
+
+
+@pytest.fixture
+async def mails() -> AsyncIterator[MailServer]:
+    async with mail_server() as served:
+        yield served
+
+
+@pytest.fixture
+async def notifier(postgres: str, mails: MailServer, issuer: Issuer, tmp_path: Path) -> AsyncIterator[Notifier]:
+    async with (
+        databases.database(postgres, "vinculum_notifier") as url,
+        running(settings_for(url, mails.url, tmp_path, issuer.jwks), issuer) as notifier,
+    ):
+        yield notifier

@@ -1,0 +1,255 @@
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from support.billing import Billing
+from support.mail_server import CUT, MailServer
+from support.notifier import Notifier
+from support.waiting import until
+from vinculum_notifier import ledger
+from vinculum_notifier.delivery import RETRY_FOR, RETRY_LONGEST, retry_delay
+from vinculum_shared.contracts.contacts import ContactDeactivated
+from vinculum_shared.contracts.events import Recipient
+from vinculum_shared.contracts.links import PortalAccessChanged
+from vinculum_shared.contracts.records import RecordCreated, RecordReminded, RecordSent
+from vinculum_shared.contracts.tenants import TenantChanged, TenantSettings
+
+pytestmark = pytest.mark.integration
+
+
+async def test_each_mail_is_sent_once_and_says_what_it_is_about(notifier: Notifier, mails: MailServer) -> None:
+    firm = Billing.with_addresses("anna@example.com")
+    firm.invite()
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    invitation, reminder = sorted(mails.mails("anna@example.com"), key=lambda mail: str(mail["X-Vinculum-Topic"]))
+    events = {type(event.data): str(event.id) for event in firm.log.recorded}
+    assert (invitation["X-Vinculum-Topic"], reminder["X-Vinculum-Topic"]) == ("invitation", "invoice")
+    assert invitation["X-Vinculum-Event"] == events[PortalAccessChanged]
+    assert reminder["X-Vinculum-Event"] == events[RecordReminded]
+    assert [row["outcome"] for row in await notifier.ledger()] == ["sent", "sent"]
+    assert {row["message_id"] for row in await notifier.ledger()} == {invitation["Message-ID"], reminder["Message-ID"]}
+    await notifier.deliver()
+    assert len(mails.taken) == 2
+
+
+async def test_one_bad_recipient_does_not_keep_the_others_waiting(notifier: Notifier, mails: MailServer) -> None:
+    """49 of 50 are delivered (D18)."""
+    addresses = [f"contact{number}@example.com" for number in range(50)]
+    firm = Billing.with_addresses(*addresses)
+    mails.to_recipient["contact7@example.com"] = ["550 5.7.1 not wanted here"]
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    assert sorted(to for to, _ in mails.taken) == sorted(set(addresses) - {"contact7@example.com"})
+    failed = [row for row in await notifier.ledger() if row["outcome"] != "sent"]
+    assert [(row["outcome"], row["reason"], row["reply"]) for row in failed] == [("failed", "rejected", "550 5.7.1")]
+    assert mails.connections < 50
+
+
+async def test_a_mail_that_is_put_off_is_tried_again(notifier: Notifier, mails: MailServer) -> None:
+    firm = Billing.with_addresses("anna@example.com")
+    mails.to_recipient["anna@example.com"] = ["451 4.7.1 greylisted"]
+    mails.to_data["anna@example.com"] = ["452 4.3.1 full"]
+    firm.remind()
+    await notifier.apply(firm.log)
+    for reply in ("451 4.7.1", "452 4.3.1"):
+        await notifier.deliver()
+        (row,) = await notifier.ledger()
+        assert (row["outcome"], row["reply"], row["unclear"]) == ("queued", reply, 0)
+        assert row["next_attempt_at"] > datetime.now(UTC)
+    await notifier.deliver()
+    assert await notifier.outcomes() == [("anna@example.com", "sent", "preference")]
+    assert len(mails.taken) == 1
+
+
+async def test_an_address_that_does_not_exist_gets_no_more_mail(notifier: Notifier, mails: MailServer) -> None:
+    firm = Billing.with_addresses("anna@example.com")
+    mails.to_recipient["anna@example.com"] = ["550 5.1.1 <anna@example.com> unknown"]
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    assert await notifier.outcomes() == [
+        ("anna@example.com", "failed", "address_rejected"),
+        ("anna@example.com", "skipped", "address_suppressed"),
+    ]
+    assert "anna" not in (await notifier.ledger())[0]["reply"]
+
+
+async def test_a_refused_sender_is_not_held_against_the_address(notifier: Notifier, mails: MailServer) -> None:
+    firm = Billing.with_addresses("anna@example.com")
+    mails.to_recipient["anna@example.com"] = ["550 5.1.8 your domain does not exist"]
+    firm.remind()
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    assert sorted(reason for _, _, reason in await notifier.outcomes()) == ["preference", "rejected"]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("answer", [CUT, "421 4.3.2 shutting down"])
+async def test_a_mail_whose_acceptance_was_not_heard_is_sent_again_under_the_same_id(
+    answer: str, notifier: Notifier, mails: MailServer
+) -> None:
+    """The one window in which a mail can be doubled, and it is counted (D17)."""
+    firm = Billing.with_addresses("anna@example.com")
+    mails.to_data["anna@example.com"] = [answer]
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    (row,) = await notifier.ledger()
+    assert (row["outcome"], row["unclear"]) == ("queued", 1)
+    await notifier.deliver()
+    (row,) = await notifier.ledger()
+    assert (row["outcome"], row["attempts"], row["unclear"]) == ("sent", 2, 1)
+    received = mails.mails("anna@example.com")
+    assert len(received) == (2 if answer == CUT else 1)
+    assert {mail["Message-ID"] for mail in received} == {row["message_id"]}
+
+
+@pytest.mark.faults
+async def test_mail_waits_for_a_mail_server_that_is_down(notifier: Notifier) -> None:
+    firm = Billing.with_addresses("anna@example.com")
+    firm.remind()
+    await notifier.apply(firm.log)
+    notifier.settings = notifier.settings.model_copy(update={"smtp_url": SecretStr("smtp://127.0.0.1:1")})
+    await notifier.deliver()
+    (row,) = await notifier.ledger()
+    assert (row["outcome"], row["reply"]) == ("queued", "SMTPConnectError")
+
+
+async def test_a_mail_that_was_put_off_for_three_days_has_failed(notifier: Notifier, mails: MailServer) -> None:
+    firm = Billing.with_addresses("anna@example.com")
+    mails.to_recipient["anna@example.com"] = ["451 4.7.1 greylisted"]
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.pool.execute("UPDATE notification SET made_at = now() - $1::interval", RETRY_FOR)
+    await notifier.deliver()
+    assert await notifier.outcomes() == [("anna@example.com", "failed", "retries_exhausted")]
+
+
+async def test_several_deliverers_share_the_ledger(notifier: Notifier, mails: MailServer) -> None:
+    addresses = [f"contact{number}@example.com" for number in range(200)]
+    firm = Billing.with_addresses(*addresses)
+    firm.remind()
+    await notifier.apply(firm.log)
+
+    async def all_taken() -> bool:
+        return len(mails.taken) >= len(addresses)
+
+    async with notifier.delivering(), notifier.delivering():
+        await until(all_taken)
+    assert sorted(to for to, _ in mails.taken) == sorted(addresses)
+
+
+@pytest.mark.faults
+async def test_what_a_dead_deliverer_had_claimed_is_due_again_after_its_lease(notifier: Notifier) -> None:
+    """And if it was not dead, what it says afterwards is not written."""
+    firm = Billing.with_addresses("anna@example.com")
+    firm.remind()
+    await notifier.apply(firm.log)
+    (first,) = await ledger.claim(notifier.pool, 10)
+    assert await ledger.claim(notifier.pool, 10) == []
+    await notifier.pool.execute("UPDATE notification SET next_attempt_at = now()")
+    (second,) = await ledger.claim(notifier.pool, 10)
+    await ledger.settle(notifier.pool, first, "failed", "rejected")
+    assert await notifier.outcomes() == [("anna@example.com", "queued", "preference")]
+    await ledger.settle(notifier.pool, second, "sent", "preference")
+    assert await notifier.outcomes() == [("anna@example.com", "sent", "preference")]
+
+
+async def test_what_has_changed_since_the_event_stops_the_mail(notifier: Notifier, mails: MailServer) -> None:
+    firm = Billing.with_addresses("anna@example.com")
+    firm.remind()
+    firm.log.commit(ContactDeactivated(contact_id=firm.contact_id))
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    assert await notifier.outcomes() == [("anna@example.com", "skipped", "contact_inactive")]
+    assert mails.taken == []
+
+
+async def test_an_invitation_that_is_too_old_is_not_sent(notifier: Notifier, mails: MailServer) -> None:
+    firm = Billing.with_addresses("anna@example.com")
+    firm.log.now -= timedelta(hours=49)
+    firm.invite()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    assert await notifier.outcomes() == [("anna@example.com", "skipped", "expired")]
+    assert mails.taken == []
+
+
+async def test_a_name_that_would_add_headers_keeps_its_mails_from_being_sent(
+    notifier: Notifier, mails: MailServer
+) -> None:
+    firm = Billing.with_addresses("anna@example.com")
+    before = TenantSettings(name="Acme")
+    hostile = TenantSettings(name="=?utf-8?q?a=0ABcc=3A_e=40x?=")
+    firm.log.commit(TenantChanged(tenant="acme", before=before, after=hostile))
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    assert await notifier.outcomes() == [("anna@example.com", "failed", "unsafe_header")]
+    assert mails.taken == []
+
+
+async def test_only_whole_lines_and_stuffed_dots_go_over_the_wire(notifier: Notifier, mails: MailServer) -> None:
+    """A line of a dot alone ends no mail early, and no line break stands alone (S13)."""
+    firm = Billing.with_addresses("anna@example.com")
+    account = firm.account_id = firm.account(". . .")
+    firm.link(account, firm.contact_id, "invoice")
+    title = RecordCreated(record_id=firm.invoice_id, account_id=account, type="invoice", title=".")
+    firm.log.commit(title)
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    assert len(mails.taken) == 1
+    assert re.search(rb"(?<!\r)\n|\r(?!\n)", bytes(mails.wire)) is None
+    assert bytes(mails.wire).count(b"\r\n.\r\n") == 1
+    assert bytes(mails.wire).count(b"RCPT TO:") == 1
+    text = mails.mails("anna@example.com")[0].get_body(("plain",))
+    assert text
+    assert "." in text.get_content().splitlines()
+
+
+async def test_an_address_beyond_ascii_is_reached_as_it_was_typed(notifier: Notifier, mails: MailServer) -> None:
+    firm = Billing.with_addresses("josé@exämple.com")
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    assert [to for to, _ in mails.taken] == ["josé@exämple.com"]
+
+
+async def test_a_record_sent_by_hand_reaches_who_was_chosen(notifier: Notifier, mails: MailServer) -> None:
+    """Past the preference (PX-13)."""
+    firm = Billing.with_addresses("anna@example.com")
+    chosen = firm.contact("Bruno", None, "bruno@example.com")
+    firm.link(firm.account_id, chosen)
+    recipient = Recipient(contact_id=chosen, email_id=firm.emails(chosen)[0])
+    firm.log.commit(
+        RecordSent(
+            record_id=firm.invoice_id,
+            account_id=firm.account_id,
+            type="invoice",
+            topic="invoice",
+            recipients=(recipient,),
+            override=True,
+        )
+    )
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    assert [to for to, _ in mails.taken] == ["bruno@example.com"]
+    assert await notifier.outcomes() == [("bruno@example.com", "sent", "chosen")]
+
+
+@pytest.mark.unit
+def test_attempts_grow_rarer_and_go_on_for_three_days() -> None:
+    delays = [retry_delay(attempts) for attempts in range(1, 100)]
+    assert delays == sorted(delays)
+    assert delays[0] == timedelta(seconds=5)
+    assert delays[-1] == RETRY_LONGEST

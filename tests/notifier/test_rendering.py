@@ -1,0 +1,219 @@
+"""Mails as they are read. To record them anew: VINCULUM_TEST_RECORD=1."""
+
+import os
+import re
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from email import message_from_bytes
+from email.header import decode_header, make_header
+from email.message import EmailMessage
+from email.policy import default
+from email.utils import parseaddr
+from importlib.resources import files
+from io import BytesIO
+from pathlib import Path
+from typing import Final, get_args
+from uuid import UUID
+
+import pytest
+from babel.messages.extract import extract
+from babel.messages.pofile import read_po
+from pydantic import SecretStr
+
+from support.notifier import settings_for
+from vinculum_notifier import rendering
+from vinculum_notifier.preferences import Account, Contact, Known, Record, Tenant
+from vinculum_notifier.rendering import UnsafeHeaderError, header_names, render
+from vinculum_notifier.routing import RECORD_MAILS, Addressee, MailTopic, Notification
+from vinculum_notifier.settings import Settings
+from vinculum_notifier.unsubscribe import unsubscribe_url
+from vinculum_shared.contracts.records import RecordType
+from vinculum_shared.tokens import Invitation
+
+pytestmark = pytest.mark.unit
+
+GOLDEN: Final = Path(__file__).parent / "mails"
+NOW: Final = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+ACCOUNT, CONTACT, EMAIL, RECORD, EVENT, INVITATION = (UUID(int=number) for number in range(1, 7))
+HOSTILE: Final = "=?utf-8?q?a=0ABcc=3A_e=40x?="
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return settings_for(SecretStr("postgresql://"), SecretStr("smtp://localhost"), tmp_path, tmp_path / "jwks")
+
+
+def knowing(
+    *, tenant: str = "Studio Rossi", account: str = "Bianchi & C. S.p.A.", contact: str = "Anna", locale: str = "en"
+) -> Known:
+    known = Known("rossi")
+    known.put("tenant/rossi", Tenant(name=tenant, portal_url="https://portal.example.com/rossi/"))
+    known.put(f"account/{ACCOUNT}", Account(name=account))
+    known.put(f"contact/{CONTACT}", Contact(name=contact, locale=locale))
+    known.put(
+        f"record/{RECORD}",
+        Record(type="invoice", number="2026/17", title="Consulting", amount=Decimal("1234.5"), due=date(2026, 4, 30)),
+    )
+    return known
+
+
+def due(template: str, address: str = "anna@example.com") -> Notification:
+    topic: MailTopic = "invitation" if template == "invitation" else "invoice"
+    return Notification(
+        tenant="rossi",
+        event_id=EVENT,
+        position=10,
+        recorded_at=NOW,
+        topic=topic,
+        template=template,
+        outcome="queued",
+        reason="invited" if topic == "invitation" else "preference",
+        account_id=ACCOUNT,
+        record_id=None if topic == "invitation" else RECORD,
+        invitation_id=INVITATION,
+        to=Addressee(CONTACT, EMAIL, address, "hash"),
+    )
+
+
+def written(mail: Notification, known: Known, settings: Settings) -> bytes:
+    return render(mail, known, settings, unsubscribe_url=unsubscribe_url(mail, settings), now=NOW)
+
+
+def parsed(mail: Notification, known: Known, settings: Settings) -> EmailMessage:
+    return message_from_bytes(written(mail, known, settings), policy=default)
+
+
+def texts(message: EmailMessage) -> tuple[str, str]:
+    text, html = message.get_body(("plain",)), message.get_body(("html",))
+    assert text
+    assert html
+    return text.get_content(), html.get_content()
+
+
+def readable(message: EmailMessage) -> str:
+    """The headers, the text and the HTML, with tokens and ids shortened."""
+    headers = "".join(f"{name}: {value}\n" for name, value in message.items())
+    text, html = texts(message)
+    return re.sub(r"[\w-]{80,}(\.[\w-]+)?", "…", f"{headers}\n{text}\n{html}".replace("\r\n", "\n"))
+
+
+@pytest.mark.parametrize("locale", ["en", "it"])
+@pytest.mark.parametrize("template", ["invitation", "invoice_sent", "invoice_overdue"])
+def test_a_mail_reads_as_it_was_recorded(template: str, locale: str, settings: Settings) -> None:
+    file = GOLDEN / f"{template}.{locale}.txt"
+    now = readable(parsed(due(template), knowing(locale=locale), settings))
+    if os.environ.get("VINCULUM_TEST_RECORD") == "1":
+        file.write_text(now, "utf-8")
+    assert now == file.read_text("utf-8")
+
+
+def test_the_link_of_an_invitation_holds_a_token_that_the_command_service_accepts(settings: Settings) -> None:
+    """In the fragment, so that no server between sees it; valid for 48 hours."""
+    text, _ = texts(parsed(due("invitation"), knowing(), settings))
+    link = re.search(r"https://portal\.example\.com/rossi/accept#token=(\S+)", text)
+    assert link
+    invitation = Invitation.read(settings.invitation_key, link.group(1), NOW)
+    assert invitation
+    assert (invitation.tenant, invitation.email_id, invitation.invitation_id) == ("rossi", EMAIL, INVITATION)
+    assert (invitation.expires_at - NOW).total_seconds() == 48 * 3600
+    assert Invitation.read(settings.invitation_key, link.group(1), invitation.expires_at) is None
+
+
+def test_only_mail_about_a_topic_can_be_unsubscribed_from(settings: Settings) -> None:
+    about_topic = parsed(due("invoice_sent"), knowing(), settings)
+    assert about_topic["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert about_topic["List-Unsubscribe"].startswith("<https://notices.vinculum.example/v1/unsubscribe/")
+    assert "List-Unsubscribe" not in parsed(due("invitation"), knowing(), settings)
+
+
+def test_the_contact_is_addressed_in_its_language_or_the_tenants(settings: Settings) -> None:
+    for locale, tenant_locale, expected in (
+        ("it-CH", "en", "Buongiorno Anna,"),
+        ("ja", "it", "Buongiorno Anna,"),
+        ("ja", "fi", "Hello Anna,"),
+        ("en-GB", "it", "Hello Anna,"),
+    ):
+        known = knowing(locale=locale)
+        known.put("tenant/rossi", Tenant(name="Studio Rossi", locale=tenant_locale))
+        text, html = texts(parsed(due("invoice_sent"), known, settings))
+        assert text.startswith(expected)
+        assert expected in html
+
+
+def test_the_message_id_depends_on_event_recipient_and_topic_alone(settings: Settings) -> None:
+    one = parsed(due("invoice_sent"), knowing(), settings)["Message-ID"]
+    assert parsed(due("invoice_sent"), knowing(tenant="Renamed"), settings)["Message-ID"] == one
+    assert parsed(due("invitation"), knowing(), settings)["Message-ID"] != one
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Rossi, Figli & Co", '"Rossi" <x@example.com>', "Łódź", "é" * 500, "a" * 500, "Ünï " * 100, "a\\b", "Rossi:"],
+)
+def test_any_name_is_shown_as_it_is(name: str, settings: Settings) -> None:
+    message = message_from_bytes(written(due("invoice_sent"), knowing(tenant=name.strip()), settings))
+    shown = {header: str(make_header(decode_header(message[header]))) for header in ("From", "Subject")}
+    assert parseaddr(shown["From"]) == (name.strip(), "notices@vinculum.example")
+    assert shown["Subject"] == f"Invoice 2026/17 from {name.strip()}"
+    assert message["To"] == "anna@example.com"
+
+
+@pytest.mark.parametrize("name", [HOSTILE, f"Rossi {HOSTILE} Figli", "=?UTF-8?Q?=0D=0A?=Bcc: e@example.com"])
+def test_no_name_adds_a_header(name: str, settings: Settings) -> None:
+    """Python decodes encoded words in names, line breaks too, and writes them out: such a mail is not sent (S12)."""
+    with pytest.raises(UnsafeHeaderError):
+        written(due("invoice_sent"), knowing(tenant=name), settings)
+
+
+@pytest.mark.parametrize(
+    "address", ["a@example.com, b@example.com", "a=?utf-8?q?=0ABcc:?=@example.com", "a@b@example.com"]
+)
+def test_an_address_that_would_be_read_as_another_is_not_written_to(address: str, settings: Settings) -> None:
+    with pytest.raises(UnsafeHeaderError):
+        written(due("invoice_sent", address), knowing(), settings)
+
+
+def test_an_address_beyond_ascii_is_written_as_it_is(settings: Settings) -> None:
+    message = written(due("invoice_sent", "josé@exämple.com"), knowing(), settings)
+    assert "\r\nTo: josé@exämple.com\r\n".encode() in message
+
+
+def test_names_are_text_in_every_part(settings: Settings) -> None:
+    """No template language, no markup, no links come from what somebody has typed (S15, S16)."""
+    hostile = "{{7*7}}{% raw %}<a href='https://evil.example'>https://evil.example</a> www.evil.example"
+    text, html = texts(parsed(due("invoice_sent"), knowing(account=hostile, contact=hostile), settings))
+    for part in (text, html):
+        assert "{{7*7}}{% raw %}" in part
+        assert "49" not in part
+        assert "evil.example" not in part.replace("\u200b", "|")
+    assert "<a href='" not in html
+
+
+def test_lines_end_as_smtp_wants_them(settings: Settings) -> None:
+    message = written(due("invoice_sent"), knowing(account="è" * 400), settings)
+    assert re.search(rb"(?<!\r)\n|\r(?!\n)", message) is None
+    assert max(map(len, message.split(b"\r\n"))) < 998
+
+
+def test_header_names_are_read_back_as_a_server_reads_them() -> None:
+    assert header_names(b"A: 1\r\n folded\r\nB: 2\nC: 3\r\n\r\nD: 4") == ["A", "B", "C"]
+
+
+def test_every_record_type_has_its_mails() -> None:
+    assert set(RECORD_MAILS) == set(get_args(RecordType))
+    folders = {each.name for each in files("vinculum_notifier").joinpath("templates").iterdir() if each.is_dir()}
+    mails = {name for each in RECORD_MAILS.values() for name in (each.sent, *each.reminders.values())}
+    assert folders == mails | {"invitation"}
+
+
+@pytest.mark.parametrize("language", sorted(rendering.languages() - {"en"}))
+def test_every_string_is_translated(language: str) -> None:
+    package = Path(str(files("vinculum_notifier")))
+    wanted = {
+        message
+        for file in package.joinpath("templates").rglob("*.*")
+        for _, message, _, _ in extract("jinja2.ext:babel_extract", BytesIO(file.read_bytes()))
+    }
+    with (package / "locale" / language / "LC_MESSAGES" / "messages.po").open("rb") as source:
+        translated = {message.id for message in read_po(source) if message.id and message.string}
+    assert translated == wanted

@@ -1,0 +1,168 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from support.billing import Billing
+from support.http_server import served
+from support.mail_server import MailServer
+from support.notifier import Notifier
+from support.waiting import until
+from vinculum_notifier.unsubscribe import announce
+from vinculum_shared.contracts.links import NotificationPreferences, NotificationPreferencesChanged
+
+pytestmark = pytest.mark.integration
+
+ON = NotificationPreferences(topics=("invoice",))
+
+
+@dataclass
+class Commands:
+    """The command service, as far as it is told of those who unsubscribe."""
+
+    url: str = ""
+    answers: list[Response] = field(default_factory=list)
+    got: list[tuple[str, dict[str, Any], str]] = field(default_factory=list)
+    """Path and query, body, idempotency key."""
+
+    async def put(self, request: Request) -> Response:
+        path = f"{request.url.path}?{request.url.query}"
+        self.got.append((path, orjson.loads(await request.body()), request.headers["idempotency-key"]))
+        assert request.headers["authorization"] == "Bearer token of the notifier"
+        return self.answers.pop(0)
+
+
+@asynccontextmanager
+async def commands(*answers: Response) -> AsyncIterator[Commands]:
+    service = Commands(answers=list(answers))
+    async with served(Starlette(routes=[Route("/{path:path}", service.put, methods=["PUT"])])) as service.url:
+        yield service
+
+
+def done(position: int) -> Response:
+    return Response(b"{}", headers={"Vinculum-Position": str(position)})
+
+
+def problem(status: int, code: str) -> Response:
+    return Response(orjson.dumps({"code": code}), status, media_type="application/problem+json")
+
+
+async def mailed(notifier: Notifier, mails: MailServer) -> tuple[Billing, str]:
+    """Send a reminder. Gives the path of its link to unsubscribe."""
+    firm = Billing.with_addresses("anna@example.com")
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    (mail,) = mails.mails("anna@example.com")
+    return firm, str(mail["List-Unsubscribe"]).strip("<>").removeprefix("https://notices.vinculum.example")
+
+
+async def announced(notifier: Notifier, commands: Commands, *, count: int) -> None:
+    """Have it tell the command service, until that has been told `count` times and nothing is left to be told."""
+    settings = notifier.settings.model_copy(update={"command_url": commands.url})
+    stop = asyncio.Event()
+
+    async def told() -> bool:
+        await notifier.pool.execute("UPDATE unsubscription SET next_attempt_at = now() WHERE position IS NULL")
+        waiting = await notifier.pool.fetchval("SELECT count(*) FROM unsubscription WHERE position IS NULL")
+        return len(commands.got) >= count and waiting == 0
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(announce(settings, stop))
+        await until(told)
+        stop.set()
+
+
+async def later_reminder(notifier: Notifier, firm: Billing) -> str:
+    """Remind once more. Gives what became of it."""
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    return (await notifier.outcomes())[-1][2]
+
+
+async def test_looking_at_the_page_changes_nothing(notifier: Notifier, mails: MailServer) -> None:
+    """Scanners follow links (S20)."""
+    firm, path = await mailed(notifier, mails)
+    for _ in range(3):
+        page = await notifier.http.get(path)
+        assert page.status_code == 200
+        assert '<form method="post"><button type="submit">' in page.text
+        assert "Acme" in page.text
+        assert "<script" not in page.text
+    assert (await notifier.http.head(path)).status_code == 405
+    assert "script-src" not in page.headers["content-security-policy"]
+    assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'sha256-")
+    assert page.headers["referrer-policy"] == "no-referrer"
+    assert await later_reminder(notifier, firm) == "preference"
+
+
+async def test_unsubscribing_holds_at_once(notifier: Notifier, mails: MailServer) -> None:
+    """Before the command service has heard of it, and for the topic alone."""
+    firm, path = await mailed(notifier, mails)
+    body = b"List-Unsubscribe=One-Click"
+    answer = await notifier.http.post(path, content=body, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert answer.status_code == 200
+    assert "no more mail" in answer.text
+    assert await later_reminder(notifier, firm) == "unsubscribed"
+    firm.invite()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    assert (await notifier.outcomes())[-1][1:] == ("sent", "invited")
+
+
+async def test_the_wish_is_told_to_the_command_service_until_it_answers(notifier: Notifier, mails: MailServer) -> None:
+    firm, path = await mailed(notifier, mails)
+    await notifier.http.post(path)
+    await notifier.http.post(path)
+    async with commands(Response(status_code=503), problem(429, "too_many"), done(12)) as service:
+        await announced(notifier, service, count=3)
+    (told,) = {(where, orjson.dumps(body), key) for where, body, key in service.got}
+    email_id = firm.emails(firm.contact_id)[0]
+    assert told[0] == f"/v1/accounts/{firm.account_id}/contacts/{firm.contact_id}/notifications?tenant=acme"
+    assert orjson.loads(told[1]) == {"topics": {"invoice": False}, "email_id": str(email_id)}
+
+
+async def test_staff_may_turn_the_topic_on_again(notifier: Notifier, mails: MailServer) -> None:
+    """The wish holds until it has come back as an event; from then on the preference says what holds."""
+    firm, path = await mailed(notifier, mails)
+    await notifier.http.post(path)
+    off = ON.model_copy(update={"by_email": {firm.emails(firm.contact_id)[0]: {"invoice": False}}})
+    ids = {"account_id": firm.account_id, "contact_id": firm.contact_id}
+    async with commands(done(len(firm.log.recorded) + 1)) as service:
+        await announced(notifier, service, count=1)
+    firm.log.now += timedelta(hours=1)
+    firm.log.commit(NotificationPreferencesChanged.model_validate(ids | {"before": ON, "after": off}))
+    assert await later_reminder(notifier, firm) == "no_recipient"
+    firm.log.commit(NotificationPreferencesChanged.model_validate(ids | {"before": off, "after": ON}))
+    assert await later_reminder(notifier, firm) == "preference"
+
+
+async def test_where_nothing_is_left_to_switch_off_the_wish_is_done(notifier: Notifier, mails: MailServer) -> None:
+    _, path = await mailed(notifier, mails)
+    await notifier.http.post(path)
+    async with commands(problem(404, "contact_not_linked")) as service:
+        await announced(notifier, service, count=1)
+    assert await notifier.pool.fetchval("SELECT refused FROM unsubscription") == "contact_not_linked"
+
+
+async def test_a_token_that_was_tampered_with_does_nothing(notifier: Notifier, mails: MailServer) -> None:
+    _, path = await mailed(notifier, mails)
+    prefix, token = path[: -len(path.rpartition("/")[2])], path.rpartition("/")[2]
+    swapped = {"a": "b"}
+    for index in range(len(token)):
+        mutated = token[:index] + swapped.get(token[index], "a") + token[index + 1 :]
+        answer = await notifier.http.post(prefix + mutated)
+        assert answer.status_code == 404
+    for other in ("x", "x.y", "é.é", "." * 50, token + "A", token.partition(".")[0]):
+        assert (await notifier.http.get(prefix + other)).status_code == 404
+    assert await notifier.pool.fetchval("SELECT count(*) FROM unsubscription") == 0
