@@ -67,8 +67,11 @@ async def connect_pool(
 
     pool = await when_up(open_pool)
     if not unsafe_durability:
-        async with pool.acquire() as connection:
-            await refuse_unsafe(connection)
+        try:
+            await refuse_unsafe(pool)
+        except UnsafePostgresError:
+            await pool.close()
+            raise
     return pool
 
 
@@ -86,7 +89,7 @@ async def when_up(connect: Callable[[], Awaitable[T]]) -> T:
         backoff_seconds = min(2 * backoff_seconds, CONNECT_BACKOFF_SECONDS_MAX)
 
 
-async def refuse_unsafe(connection: Connection) -> None:
+async def refuse_unsafe(connection: Connection | Pool) -> None:
     shown = {name: await connection.fetchval("SELECT current_setting($1)", name) for name in DURABLE}
     unsafe = [f"{name} = {value}" for name, value in shown.items() if value not in DURABLE[name]]
     if unsafe:

@@ -1,0 +1,112 @@
+import asyncio
+import socket
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from vinculum_shared import postgres as module
+from vinculum_shared.postgres import Connection, UnsafePostgresError, columns, connect_pool
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def url(postgres: str) -> SecretStr:
+    return SecretStr(postgres)
+
+
+async def test_a_connection_has_its_name_and_its_limits(url: SecretStr) -> None:
+    async with await connect_pool(url, application_name="tests", size=1, unsafe_durability=True) as pool:
+        rows = await pool.fetch(
+            "SELECT name, setting FROM pg_settings WHERE name = ANY($1)",
+            [
+                "application_name",
+                "statement_timeout",
+                "lock_timeout",
+                "idle_in_transaction_session_timeout",
+                "TimeZone",
+            ],
+        )
+    assert {row["name"]: row["setting"] for row in rows} == {
+        "application_name": "tests",
+        "statement_timeout": "30000",
+        "lock_timeout": "10000",
+        "idle_in_transaction_session_timeout": "30000",
+        "TimeZone": "UTC",
+    }
+
+
+async def test_a_pool_may_act_under_another_role_and_stays_there(url: SecretStr) -> None:
+    pool = await connect_pool(url, application_name="tests", size=1, role="pg_monitor", unsafe_durability=True)
+    async with pool:
+        async with pool.acquire() as connection:
+            await connection.execute("RESET ROLE")
+        assert await pool.fetchval("SELECT current_user") == "pg_monitor"
+
+
+async def test_settings_of_the_server_can_be_given(url: SecretStr) -> None:
+    pool = await connect_pool(
+        url, application_name="tests", size=1, unsafe_durability=True, search_path="projection_v1", jit="on"
+    )
+    async with pool:
+        assert await pool.fetchval("SHOW search_path") == "projection_v1"
+        assert await pool.fetchval("SHOW jit") == "on"
+
+
+async def test_a_server_that_may_forget_commits_is_refused(url: SecretStr) -> None:
+    """The tests' own server is one."""
+    with pytest.raises(UnsafePostgresError, match="fsync = off"):
+        await connect_pool(url, application_name="tests", size=1)
+
+
+async def test_a_session_that_may_forget_commits_is_refused(url: SecretStr) -> None:
+    with pytest.raises(UnsafePostgresError, match="synchronous_commit = local"):
+        await connect_pool(url, application_name="tests", size=1, synchronous_commit="local")
+
+
+async def test_a_server_that_is_not_up_yet_is_waited_for(url: SecretStr) -> None:
+    """A port opens only after a while, and leads to the server."""
+    server = urlsplit(url.get_secret_value())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    late = SecretStr(server._replace(netloc=f"{server.username}:{server.password}@127.0.0.1:{port}").geturl())
+    refused = asyncio.Event()
+
+    async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            target.write(data)
+        target.close()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection(server.hostname, server.port)
+        await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
+
+    async def connect() -> Connection:
+        try:
+            return await asyncpg.connect(late.get_secret_value())
+        except OSError:
+            refused.set()
+            raise
+
+    connecting = asyncio.create_task(module.when_up(connect))
+    await refused.wait()
+    async with await asyncio.start_server(forward, "127.0.0.1", port):
+        connection = await connecting
+        assert await connection.fetchval("SELECT 1") == 1
+        await connection.close()
+
+
+async def test_a_wrong_password_is_not_waited_for(url: SecretStr) -> None:
+    server = urlsplit(url.get_secret_value())
+    wrong = server._replace(netloc=f"{server.username}:wrong@{server.hostname}:{server.port}").geturl()
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await connect_pool(SecretStr(wrong), application_name="tests", size=1)
+
+
+def test_rows_become_the_arrays_of_unnest() -> None:
+    assert columns([(1, "a"), (2, "b")], 2) == [[1, 2], ["a", "b"]]
+    assert columns([], 3) == [[], [], []]
+    with pytest.raises(ValueError, match="zip"):
+        columns([(1, 2), (3,)], 2)
