@@ -4,9 +4,11 @@ from uuid import uuid4
 
 import pytest
 
+from support.log_server import LogServer, log_server
 from support.projection import Projection, clone_of, running, settings_for
 from support.tokens import Issuer
 from vinculum_projection import database
+from vinculum_projection.settings import Settings
 
 
 @pytest.fixture(scope="session")
@@ -17,16 +19,26 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
 @pytest.fixture(scope="session")
 async def template(postgres: str, issuer: Issuer, tmp_path_factory: pytest.TempPathFactory) -> str:
     name = f"projection_template_{uuid4().hex}"
-    folder = tmp_path_factory.mktemp("template")
-    await database.create(settings_for(postgres, name, folder, issuer.jwks, "http://127.0.0.1:1"))
+    await database.create(settings_for(postgres, name, tmp_path_factory.mktemp("none"), issuer.jwks, "http://unused"))
     return name
 
 
 @pytest.fixture
-async def projection(postgres: str, template: str, issuer: Issuer, tmp_path: Path) -> AsyncIterator[Projection]:
+async def command_log() -> AsyncIterator[LogServer]:
+    async with log_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def settings(
+    postgres: str, template: str, issuer: Issuer, command_log: LogServer, tmp_path: Path
+) -> AsyncIterator[Settings]:
     (tmp_path / "service-token").write_text("token")
-    async with (
-        clone_of(template, postgres) as name,
-        running(settings_for(postgres, name, tmp_path, issuer.jwks, "http://127.0.0.1:1"), issuer) as projection,
-    ):
+    async with clone_of(template, postgres) as name:
+        yield settings_for(postgres, name, tmp_path, issuer.jwks, command_log.url)
+
+
+@pytest.fixture
+async def projection(settings: Settings, issuer: Issuer, command_log: LogServer) -> AsyncIterator[Projection]:
+    async with running(settings, issuer, command_log) as projection:
         yield projection

@@ -6,7 +6,7 @@ from support.firms import Firm
 from support.projection import Projection
 from vinculum_shared.contracts.accounts import AccountArchived
 from vinculum_shared.contracts.contacts import ContactDeactivated
-from vinculum_shared.contracts.links import ContactUnlinked, LinkTerms, PermissionsChanged
+from vinculum_shared.contracts.links import AccessState, ContactUnlinked, LinkTerms, PermissionsChanged
 from vinculum_shared.contracts.topics import FEATURES
 
 pytestmark = pytest.mark.integration
@@ -59,7 +59,12 @@ async def test_who_may_enter_is_told_with_the_address_the_features_and_the_event
 async def test_an_invitation_opens_nothing_yet_and_a_revocation_nothing_more(projection: Projection) -> None:
     firm = Firm.registered()
     account_id = firm.account("Initech")
-    for name, *states in (("Invited", "invited"), ("Revoked", "active", "off"), ("Suspended", "active", "suspended")):
+    histories: dict[str, list[AccessState]] = {
+        "Invited": ["invited"],
+        "Revoked": ["active", "off"],
+        "Suspended": ["active", "suspended"],
+    }
+    for name, states in histories.items():
         contact_id = firm.contact(name, None, f"{name}@example.com")
         firm.link(account_id, contact_id)
         for state in states:

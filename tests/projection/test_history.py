@@ -1,3 +1,5 @@
+from uuid import uuid4
+
 import pytest
 
 from support.firms import Firm
@@ -5,6 +7,7 @@ from support.projection import Projection
 from vinculum_shared.contracts.events import Actor
 from vinculum_shared.contracts.links import ContactUnlinked, LinkTerms
 from vinculum_shared.contracts.records import RecordCreated
+from vinculum_shared.contracts.values import RecordId
 
 pytestmark = pytest.mark.integration
 
@@ -14,7 +17,7 @@ async def test_an_account_has_the_history_of_itself_its_links_and_its_records(pr
     account_id, ann = firm.account("Initech"), firm.contact("Ann", "Smith", "ann@example.com")
     firm.link(account_id, ann)
     firm.access(account_id, ann, "active")
-    firm.log.commit(RecordCreated(record_id=ann, account_id=account_id, type="invoice", title="For Ann"))
+    firm.log.commit(RecordCreated(record_id=RecordId(uuid4()), account_id=account_id, type="invoice", title="For Ann"))
     unlinked = ContactUnlinked(account_id=account_id, contact_id=ann, before=LinkTerms(), comment="She left")
     firm.log.commit(unlinked, actor=Actor(kind="staff", id=str(firm.admin_id)), reason="left_company")
     await projection.deliver(firm.log)

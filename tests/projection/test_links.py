@@ -86,7 +86,7 @@ async def test_a_link_is_as_its_last_events_say(projection: Projection) -> None:
     firm.link(account_id, ann)
     await projection.deliver(firm.log)
     preferences = NotificationPreferences(topics=("ticket",), by_email={second: {"invoice": True, "ticket": False}})
-    ids = {"account_id": account_id, "contact_id": ann}
+    ids: Any = {"account_id": account_id, "contact_id": ann}
     firm.log.commit(LinkChanged(**ids, before=LinkTerms(), after=LinkTerms(role="owner", primary=True)))
     firm.log.commit(PermissionsChanged(**ids, before=FEATURES, after=("support",)))
     firm.log.commit(NotificationPreferencesChanged(**ids, before=NotificationPreferences(), after=preferences))

@@ -1,6 +1,7 @@
 """Who may ask, what he is shown, and at which position."""
 
 import asyncio
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from support.firms import Firm
 from support.projection import Projection
 from vinculum_shared.contracts.links import NotificationPreferences, NotificationPreferencesChanged
-from vinculum_shared.contracts.staff import Limits, StaffProfile, StaffUserChanged, StaffUserDeactivated
+from vinculum_shared.contracts.staff import Limits, Role, StaffProfile, StaffUserChanged, StaffUserDeactivated
 
 pytestmark = pytest.mark.integration
 
@@ -56,7 +57,7 @@ async def test_contacts_and_the_platform_are_shut_out(projection: Projection) ->
     ],
 )
 async def test_a_role_counts_if_token_and_record_both_have_it(
-    projection: Projection, in_token: list[str], in_record: tuple[str, ...], status: int
+    projection: Projection, in_token: list[str], in_record: tuple[Role, ...], status: int
 ) -> None:
     firm = Firm.registered()
     staff_id = firm.staff_user(*in_record)
@@ -233,8 +234,25 @@ async def test_a_query_for_a_position_that_does_not_come_is_told_to_try_again(pr
 async def test_how_fresh_the_answers_are_is_told_even_while_the_log_cannot_be_asked(projection: Projection) -> None:
     firm = Firm.registered()
     await projection.deliver(firm.log)
+    projection.log_server.available = False
 
     for token in (projection.service("acme"), projection.staff("acme", firm.admin_id, "admin")):
         fresh = (await projection.get("/v1/freshness", token)).json()
         assert (fresh["position"], fresh["lag_events"], fresh["parked_events"]) == (3, None, 0)
         assert fresh["recorded_at"] == "2026-01-01T00:00:01Z"
+
+
+async def test_how_far_the_answers_are_behind_the_log_is_told_in_events_and_seconds(projection: Projection) -> None:
+    firm = Firm.registered()
+    await projection.deliver(firm.log)
+    token = projection.service("acme")
+    fresh = (await projection.get("/v1/freshness", token)).json()
+    assert (fresh["lag_events"], fresh["lag_seconds"]) == (0, 0)
+
+    firm.account("Initech")
+    firm.contact("Ann", "Smith")
+
+    behind = (await projection.get("/v1/freshness", token)).json()
+    assert (behind["position"], behind["lag_events"]) == (3, 2)
+    age = datetime.now(UTC) - firm.log.recorded[3].recorded_at
+    assert behind["lag_seconds"] == pytest.approx(age.total_seconds(), abs=5)

@@ -1,18 +1,19 @@
 """A projection service on a database of its own, fed with events by hand and asked over HTTP."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid4
 
 import asyncpg
 import httpx2
 from pydantic import SecretStr
 
+from support.databases import on
 from support.events import Log
+from support.log_server import LogServer
 from support.tokens import Issuer
 from vinculum_projection.app import create_app
 from vinculum_projection.consume import apply
@@ -23,19 +24,18 @@ from vinculum_shared.event_log import Line
 from vinculum_shared.parking import apply_or_park
 from vinculum_shared.postgres import Connection, Pool
 
-PASSWORD: Final = "throw-away"
-MOVE = """
+NOWHERE: Final = "127.0.0.1:1"
+MOVE: Final = """
     INSERT INTO subscription (tenant, position, recorded_at, applied_at) VALUES ($1, $2, $3, now())
     ON CONFLICT (tenant) DO UPDATE SET position = excluded.position, recorded_at = excluded.recorded_at"""
 
 
-def settings_for(admin_url: str, database: str, folder: Path, jwks: Path, command_url: str) -> Settings:
-    server = urlsplit(admin_url)
-    host = f"vinculum_projection:{PASSWORD}@{server.hostname}:{server.port}"
+def settings_for(admin_url: str, database: str, folder: Path, jwks: Path, command_url: str, **more: str) -> Settings:
     return Settings(
-        database_url=SecretStr(urlunsplit(("postgresql", host, f"/{database}", "", ""))),
+        database_url=SecretStr(on(admin_url, database, role="vinculum_projection")),
         admin_url=SecretStr(admin_url),
-        kafka_bootstrap="127.0.0.1:1",
+        kafka_bootstrap=more.get("kafka_bootstrap", NOWHERE),
+        topic=more.get("topic", "unused"),
         jwks=str(jwks),
         command_url=command_url,
         service_token_file=folder / "service-token",
@@ -67,11 +67,20 @@ class Projection:
     consumer: Pool
     reader: Pool
     issuer: Issuer
+    log_server: LogServer
     delivered: dict[str, int] = field(default_factory=dict)
 
-    async def deliver(self, log: Log) -> None:
-        """Have it apply what is new in the log, each event twice, as one batch."""
-        lines = [Line.read(line) for line in log.lines[self.delivered.get(log.tenant, 0) :]]
+    async def deliver(self, log: Log, damaged: Collection[int] = ()) -> None:
+        """Have it apply what is new in the log, each event twice, as one batch.
+
+        What is at the damaged positions comes in a version that nobody knows.
+        """
+        self.log_server.logs[log.tenant] = log
+        since = self.delivered.get(log.tenant, 0)
+        lines = [
+            Line.read(line.replace(b'.v1"', b'.v9"') if position in damaged else line)
+            for position, line in enumerate(log.lines[since:], start=since + 1)
+        ]
         async with self.consumer.acquire() as db, db.transaction():
             await apply_or_park(db, twice, lines)
             await db.execute(MOVE, log.tenant, len(log.lines), log.now)
@@ -79,6 +88,9 @@ class Projection:
 
     async def get(self, path: str, token: str, **query: Any) -> httpx2.Response:
         return await self.http.get(path, params=query, headers={"Authorization": f"Bearer {token}"})
+
+    async def post(self, path: str, token: str) -> httpx2.Response:
+        return await self.http.post(path, headers={"Authorization": f"Bearer {token}"})
 
     async def items(self, path: str, token: str, **query: Any) -> list[dict[str, Any]]:
         """All items of a list, page after page."""
@@ -100,12 +112,13 @@ class Projection:
 
 
 @asynccontextmanager
-async def running(settings: Settings, issuer: Issuer) -> AsyncIterator[Projection]:
+async def running(settings: Settings, issuer: Issuer, log_server: LogServer) -> AsyncIterator[Projection]:
     app = create_app(settings)
     async with app.router.lifespan_context(app) as state:
+        assert state is not None
         transport = httpx2.ASGITransport(app=with_state(app, state))
         async with httpx2.AsyncClient(transport=transport, base_url="http://projection") as http:
-            yield Projection(http, state["subscription"].pool, state["reader"], issuer)
+            yield Projection(http, state["subscription"].pool, state["reader"], issuer, log_server)
 
 
 def with_state(app: Any, state: Any) -> Any:

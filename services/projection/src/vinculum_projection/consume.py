@@ -43,6 +43,7 @@ async def open_subscription(settings: Settings) -> AsyncIterator[Subscription]:
 async def apply(db: Connection, events: Sequence[Recorded[Event]]) -> None:
     """Have each read model take in the events that it reads."""
     for model in READ_MODELS:
-        own = [event for event in events if isinstance(event.data, model.EVENTS)]
-        if own:
-            await model.apply(db, own)
+        # By identity: isinstance asks pydantic's metaclass, which takes some 20 µs an event over all types.
+        read = [event for event in events if type(event.data) in model.EVENTS]
+        if read:
+            await model.apply(db, read)

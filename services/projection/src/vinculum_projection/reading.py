@@ -14,11 +14,15 @@ from vinculum_projection.waiting import FOR_TENANT, reach
 from vinculum_shared.contracts.tenants import Policy
 from vinculum_shared.contracts.values import PERSONAL, AccountId, ContactId
 from vinculum_shared.postgres import Connection
-from vinculum_shared.problems import Forbidden, NotFound
+from vinculum_shared.problems import Forbidden, NotFound, Unavailable
 from vinculum_shared.tokens import Principal, bearer
 
 READERS: Final = frozenset({"viewer", "agent", "manager", "admin"})
 OPERATORS: Final = frozenset({"operator", "admin"})
+
+ACQUIRE_SECONDS_MAX: Final = 2.0
+OUTAGE: Final = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
+"""Postgres is away, or the query took longer than queries may take."""
 
 M = TypeVar("M", bound=BaseModel)
 Row = dict[str, Any]
@@ -133,29 +137,32 @@ def reading(roles: frozenset[str], *, services: bool = True) -> Callable[..., As
             raise Forbidden
         principal.require_scope("queries")
         tenant = principal.the_tenant
-        await reach(request.state.reader, tenant, min_position)
-        async with (
-            request.state.reader.acquire() as db,
-            db.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            await db.execute(FOR_TENANT, tenant)
-            asked = await db.fetchrow(ASKED, tenant, staff_id(principal))
-            assert asked is not None
-            if principal.kind == "staff":
-                require_role(principal, asked, roles)
-            elif asked["policy"] is None:
-                raise TenantNotFound
-            policy = Policy.model_validate(asked["policy"])
-            response.headers["Vinculum-Position"] = str(asked["position"])
-            yield Read(
-                db=db,
-                tenant=tenant,
-                position=asked["position"],
-                personal=principal.kind == "staff" or "personal" in principal.scopes,
-                limited=principal.kind == "staff" and is_limited(principal, asked, policy),
-                policy=policy,
-                response=response,
-            )
+        try:
+            await reach(request.state.reader, tenant, min_position)
+            async with (
+                request.state.reader.acquire(timeout=ACQUIRE_SECONDS_MAX) as db,
+                db.transaction(isolation="repeatable_read", readonly=True),
+            ):
+                await db.execute(FOR_TENANT, tenant)
+                asked = await db.fetchrow(ASKED, tenant, staff_id(principal))
+                assert asked is not None
+                if principal.kind == "staff":
+                    require_role(principal, asked, roles)
+                elif asked["policy"] is None:
+                    raise TenantNotFound
+                policy = Policy.model_validate(asked["policy"])
+                response.headers["Vinculum-Position"] = str(asked["position"])
+                yield Read(
+                    db=db,
+                    tenant=tenant,
+                    position=asked["position"],
+                    personal=principal.kind == "staff" or "personal" in principal.scopes,
+                    limited=principal.kind == "staff" and is_limited(principal, asked, policy),
+                    policy=policy,
+                    response=response,
+                )
+        except OUTAGE as error:
+            raise Unavailable from error
 
     return view
 

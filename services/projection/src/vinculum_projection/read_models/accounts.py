@@ -137,34 +137,42 @@ async def accounts(
 ) -> Page[Account]:
     """Accounts by name."""
     read.may_search_personal(query, letter)
-    rows = await read.rows(
-        ACCOUNTS, *paging.after("", NIL), paging.limit + 1, *search_range(query), under(letter), manager, archived
-    )
+    page = (*paging.after("", NIL), paging.limit + 1, under(letter), manager, archived)
+    first, last = search_range(query)
+    found = await (read.rows(FOUND, *page, first, last) if first else read.rows(LISTED, *page))
+    rows = await read.rows(ACCOUNTS, [row["account_id"] for row in found])
     return await read.page(Account, rows, paging, ("folded_name", "id"))
 
 
 @router.get("/accounts/{account_id}")
 async def account(account_id: AccountId, read: Reader) -> Account:
-    row = await read.row(ONE_ACCOUNT, account_id)
-    if row is None:
+    rows = await read.rows(ACCOUNTS, [account_id])
+    if not rows:
         raise AccountNotFound
-    return read.one(Account, row)
+    return read.one(Account, rows[0])
 
 
 # Nobody manages an account yet: with a manager asked for, nothing is found.
+LISTED: LiteralString = """
+    SELECT account_id FROM accounts
+    WHERE tenant = $1 AND (folded_name, account_id) > ($2, $3)
+        AND ($5::text IS NULL OR letter = $5)
+        AND $6::uuid IS NULL
+        AND ($7::boolean IS NULL OR archived = $7)
+    ORDER BY folded_name, account_id
+    LIMIT $4"""
+# A statement of its own, since Postgres joins with the words only where that is not optional.
+FOUND: LiteralString = """
+    SELECT account_id FROM accounts
+    WHERE tenant = $1 AND (folded_name, account_id) > ($2, $3)
+        AND ($5::text IS NULL OR letter = $5)
+        AND $6::uuid IS NULL
+        AND ($7::boolean IS NULL OR archived = $7)
+        AND account_id IN (SELECT account_id FROM account_words WHERE tenant = $1 AND start >= $8 AND start < $9)
+    ORDER BY folded_name, account_id
+    LIMIT $4"""
 ACCOUNTS: LiteralString = """
     SELECT account_id AS id, name, folded_name, kind, details, external_ids, archived, created_at, version,
         EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream = 'account/' || account_id) AS parked
-    FROM accounts
-    WHERE tenant = $1 AND (folded_name, account_id) > ($2, $3)
-        AND ($5::text IS NULL OR account_id IN (
-            SELECT account_id FROM account_words WHERE tenant = $1 AND start >= $5 AND start < $6::text))
-        AND ($7::text IS NULL OR letter = $7)
-        AND $8::uuid IS NULL
-        AND ($9::boolean IS NULL OR archived = $9)
-    ORDER BY folded_name, account_id
-    LIMIT $4"""
-ONE_ACCOUNT: LiteralString = """
-    SELECT account_id AS id, name, kind, details, external_ids, archived, created_at, version,
-        EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream = 'account/' || account_id) AS parked
-    FROM accounts WHERE tenant = $1 AND account_id = $2"""
+    FROM accounts WHERE tenant = $1 AND account_id = ANY($2::uuid[])
+    ORDER BY folded_name, account_id"""

@@ -202,49 +202,45 @@ async def contacts(
 ) -> Page[Contact]:
     """Contacts by last name, then first name."""
     read.may_search_personal(query, letter, email)
-    rows = await read.rows(
-        CONTACTS,
-        *paging.after("", NIL),
-        paging.limit + 1,
-        *search_range(query),
-        under(letter),
-        email and email.casefold(),
-    )
+    reached = None if email is None else [row["contact_id"] for row in await read.rows(REACHED, email.casefold())]
+    page = (*paging.after("", NIL), paging.limit + 1, under(letter), reached)
+    first, last = search_range(query)
+    found = await (read.rows(FOUND, *page, first, last) if first else read.rows(LISTED, *page))
+    rows = await read.rows(CONTACTS, [row["contact_id"] for row in found])
     return await read.page(Contact, rows, paging, ("folded_name", "id"))
 
 
 @router.get("/contacts/{contact_id}")
 async def contact(contact_id: ContactId, read: Reader) -> Contact:
-    row = await read.row(ONE_CONTACT, contact_id)
-    if row is None:
+    rows = await read.rows(CONTACTS, [contact_id])
+    if not rows:
         raise ContactNotFound
-    return read.one(Contact, row)
+    return read.one(Contact, rows[0])
 
 
+REACHED: LiteralString = "SELECT contact_id FROM contact_emails WHERE tenant = $1 AND folded_address = $2"
+LISTED: LiteralString = """
+    SELECT contact_id FROM contacts
+    WHERE tenant = $1 AND (folded_name, contact_id) > ($2, $3)
+        AND ($5::text IS NULL OR letter = $5)
+        AND ($6::uuid[] IS NULL OR contact_id = ANY($6))
+    ORDER BY folded_name, contact_id
+    LIMIT $4"""
+# A statement of its own, since Postgres joins with the words only where that is not optional.
+FOUND: LiteralString = """
+    SELECT contact_id FROM contacts
+    WHERE tenant = $1 AND (folded_name, contact_id) > ($2, $3)
+        AND ($5::text IS NULL OR letter = $5)
+        AND ($6::uuid[] IS NULL OR contact_id = ANY($6))
+        AND contact_id IN (SELECT contact_id FROM contact_words WHERE tenant = $1 AND start >= $7 AND start < $8)
+    ORDER BY folded_name, contact_id
+    LIMIT $4"""
 CONTACTS: LiteralString = """
-    WITH page AS MATERIALIZED (
-        SELECT * FROM contacts
-        WHERE tenant = $1 AND (folded_name, contact_id) > ($2, $3)
-            AND ($5::text IS NULL OR contact_id IN (
-                SELECT contact_id FROM contact_words WHERE tenant = $1 AND start >= $5 AND start < $6::text))
-            AND ($7::text IS NULL OR letter = $7)
-            AND ($8::text IS NULL OR contact_id IN (
-                SELECT contact_id FROM contact_emails WHERE tenant = $1 AND folded_address = $8))
-        ORDER BY folded_name, contact_id
-        LIMIT $4
-    )
     SELECT contact_id AS id, folded_name, nullif(concat_ws(' ', first_name, last_name), '') AS name, first_name,
         last_name, phones, locale, external_ids, active, created_at, version,
         (SELECT coalesce(jsonb_agg(jsonb_build_object('email_id', email_id, 'address', address, 'label', label,
                 'primary', is_primary) ORDER BY is_primary DESC, email_id), '[]')
-            FROM contact_emails WHERE tenant = $1 AND contact_id = page.contact_id) AS emails,
-        EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream = 'contact/' || page.contact_id) AS parked
-    FROM page ORDER BY folded_name, contact_id"""
-ONE_CONTACT: LiteralString = """
-    SELECT contact_id AS id, nullif(concat_ws(' ', first_name, last_name), '') AS name, first_name, last_name, phones,
-        locale, external_ids, active, created_at, version,
-        (SELECT coalesce(jsonb_agg(jsonb_build_object('email_id', email_id, 'address', address, 'label', label,
-                'primary', is_primary) ORDER BY is_primary DESC, email_id), '[]')
-            FROM contact_emails WHERE tenant = $1 AND contact_id = $2) AS emails,
-        EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream = 'contact/' || $2::uuid) AS parked
-    FROM contacts WHERE tenant = $1 AND contact_id = $2"""
+            FROM contact_emails WHERE tenant = $1 AND contact_id = contacts.contact_id) AS emails,
+        EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream = 'contact/' || contact_id) AS parked
+    FROM contacts WHERE tenant = $1 AND contact_id = ANY($2::uuid[])
+    ORDER BY folded_name, contact_id"""

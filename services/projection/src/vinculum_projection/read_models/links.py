@@ -244,7 +244,7 @@ def link(row: Row) -> Row:
 
 
 def topics_of(preferences: NotificationPreferences, email: Row) -> dict[Topic, bool]:
-    address = Email.model_construct(email_id=EmailId(UUID(email["email_id"])), primary=email["primary"])
+    address = Email.model_validate(email)
     return {topic: wants(preferences, topic, address) for topic in TOPICS}
 
 
@@ -260,8 +260,9 @@ CONTACTS_OF_ACCOUNT: LiteralString = """
     )
     SELECT contact_id, folded_name, name, role, job_title, is_primary AS primary, since, version, features, topics,
         topics_by_email,
-        (SELECT coalesce(jsonb_agg(jsonb_build_object('email_id', email.email_id, 'address', email.address, 'primary',
-                email.is_primary, 'access', coalesce(access.state, 'off'))
+        (SELECT coalesce(jsonb_agg(jsonb_build_object('email_id', email.email_id, 'address', email.address,
+                'address_hash', email.address_hash, 'primary', email.is_primary,
+                'access', coalesce(access.state, 'off'))
                 ORDER BY email.is_primary DESC, email.email_id), '[]')
             FROM contact_emails AS email LEFT JOIN access ON access.tenant = $1 AND access.account_id = page.account_id
                 AND access.contact_id = page.contact_id AND access.email_id = email.email_id
@@ -278,8 +279,9 @@ ACCOUNTS_OF_CONTACT: LiteralString = """
     )
     SELECT account_id, account_name, accounts.name, role, job_title, is_primary AS primary, since, page.version,
         features, topics, topics_by_email,
-        (SELECT coalesce(jsonb_agg(jsonb_build_object('email_id', email.email_id, 'address', email.address, 'primary',
-                email.is_primary, 'access', coalesce(access.state, 'off'))
+        (SELECT coalesce(jsonb_agg(jsonb_build_object('email_id', email.email_id, 'address', email.address,
+                'address_hash', email.address_hash, 'primary', email.is_primary,
+                'access', coalesce(access.state, 'off'))
                 ORDER BY email.is_primary DESC, email.email_id), '[]')
             FROM contact_emails AS email LEFT JOIN access ON access.tenant = $1 AND access.account_id = page.account_id
                 AND access.contact_id = page.contact_id AND access.email_id = email.email_id
@@ -308,10 +310,12 @@ RELATED: LiteralString = """
     )
     SELECT page.account_name, page.account_id,
         jsonb_build_object('id', page.account_id, 'name', accounts.name) AS account,
-        (SELECT jsonb_agg(jsonb_build_object('contact_id', key, 'since', value, 'name',
-                nullif(concat_ws(' ', contacts.first_name, contacts.last_name), ''))
-                ORDER BY contacts.folded_name, key)
-            FROM jsonb_each(shared) LEFT JOIN contacts ON contacts.tenant = $1 AND contacts.contact_id = key::uuid
+        (SELECT jsonb_agg(jsonb_build_object('contact_id', key, 'since', value, 'name', contact.name)
+                ORDER BY contact.folded_name, key)
+            FROM jsonb_each(shared) LEFT JOIN LATERAL (
+                SELECT folded_name, nullif(concat_ws(' ', first_name, last_name), '') AS name
+                FROM contacts WHERE tenant = $1 AND contact_id = key::uuid
+                LIMIT 1) AS contact ON true
         ) AS via,
         EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream = 'account/' || page.account_id) AS parked
     FROM page JOIN accounts ON accounts.tenant = $1 AND accounts.account_id = page.account_id
