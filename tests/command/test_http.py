@@ -202,7 +202,7 @@ async def test_contacts_and_strangers_are_shut_out(service: Service) -> None:
     for method, path in (("POST", "/accounts"), ("GET", "/policy"), ("GET", "/log"), ("POST", "/commands/batch")):
         body = {"name": "A"} if method == "POST" else None
         assert await firm.refused(method, path, body, token=contact) == (403, "forbidden")
-    assert await firm.refused("POST", "/accounts", {"name": "A"}, token="") == (401, "unauthorized")
+    assert await firm.refused("POST", "/accounts", {"name": "A"}, token="nonsense") == (401, "unauthorized")
     platform = firm.issuer.token(kind="platform", sub="vinculum")
     assert await firm.refused("POST", "/accounts", {"name": "A"}, token=platform) == (403, "forbidden")
     other = await service.register("dynamics")

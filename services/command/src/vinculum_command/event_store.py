@@ -83,7 +83,7 @@ class Append:
 
 
 async def open_appender(url: SecretStr, *, unsafe_durability: bool) -> Pool:
-    """Open the pool that loads heads and appends: plans made while the tables were empty must not scan them later."""
+    """Open the pool that loads heads and appends. Plans made while tables are empty must not scan them later."""
     return await connect_pool(
         url,
         application_name="vinculum-command",
@@ -91,6 +91,8 @@ async def open_appender(url: SecretStr, *, unsafe_durability: bool) -> Pool:
         size=4,
         unsafe_durability=unsafe_durability,
         enable_seqscan="off",
+        enable_bitmapscan="off",
+        enable_material="off",
         enable_hashjoin="off",
         enable_mergejoin="off",
     )
@@ -135,11 +137,19 @@ def _head_columns(head: Head) -> tuple[str, UUID | None, UUID | None, str | None
     return head.model_dump_json(exclude_defaults=True), account_id, contact_id, head.entry(), head.pending()
 
 
-LOAD: LiteralString = "SELECT * FROM load_heads($1, $2)"
+async def show(db: Connection, tenants: Iterable[str]) -> None:
+    """Let row level security show these tenants, and no others, to what this connection does next."""
+    await db.execute("SELECT set_config('vinculum.tenants', $1, false)", "{" + ",".join(sorted(tenants)) + "}")
+
+
+LOAD: LiteralString = """
+    SELECT tenant, key, version, token, state
+    FROM unnest($1::text[], $2::text[]) AS wanted (tenant, key) JOIN heads USING (tenant, key)"""
 
 
 async def load_heads(db: Connection, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Stored]:
     """Read heads; a key that no event has named yet is given with its defaults."""
+    await show(db, {tenant for tenant, _ in wanted})
     found = {
         (row["tenant"], row["key"]): Stored(row["version"], row["token"], parse_head(row["key"], row["state"]))
         for row in await db.fetch(LOAD, *columns(wanted, 2))
@@ -164,11 +174,10 @@ LINKS: LiteralString = """
 
 async def load_links(db: Connection, tenant: str, wanted: Enumeration) -> dict[str, Stored]:
     """Read the links of an account or contact, in the order of their keys."""
-    async with db.transaction():
-        await db.execute("SELECT set_config('vinculum.tenants', $1, true)", f"{{{tenant}}}")
-        rows = await db.fetch(
-            LINKS, tenant, wanted.account_id, wanted.contact_id, wanted.entry, wanted.after, LINKS_AT_ONCE_MAX + 1
-        )
+    await show(db, [tenant])
+    rows = await db.fetch(
+        LINKS, tenant, wanted.account_id, wanted.contact_id, wanted.entry, wanted.after, LINKS_AT_ONCE_MAX + 1
+    )
     return {row["key"]: Stored(row["version"], row["token"], parse_head(row["key"], row["state"])) for row in rows}
 
 
@@ -193,9 +202,8 @@ VIOLATIONS: Final[dict[str, LiteralString]] = {
 
 
 async def count_violations(db: Connection, tenant: str, wanted: Violations) -> int:
-    async with db.transaction():
-        await db.execute("SELECT set_config('vinculum.tenants', $1, true)", f"{{{tenant}}}")
-        count: int = await db.fetchval(VIOLATIONS[wanted.policy], tenant, wanted.bound)
+    await show(db, [tenant])
+    count: int = await db.fetchval(VIOLATIONS[wanted.policy], tenant, wanted.bound)
     return count
 
 
@@ -207,10 +215,8 @@ KEPT: LiteralString = """
 
 async def load_kept(db: Connection, wanted: Sequence[Key]) -> dict[Key, Kept]:
     """Read the answers that are stored for keys."""
-    async with db.transaction():
-        tenants = "{" + ",".join({key.tenant for key in wanted}) + "}"
-        await db.execute("SELECT set_config('vinculum.tenants', $1, true)", tenants)
-        rows = await db.fetch(KEPT, *columns(wanted, 3))
+    await show(db, {key.tenant for key in wanted})
+    rows = await db.fetch(KEPT, *columns(wanted, 3))
     return {
         Key(row["tenant"], row["principal"], row["key"]): Kept(
             row["hash"], row["status"], orjson.loads(row["answer"]), row["position"], row["event_count"]
@@ -222,7 +228,7 @@ async def load_kept(db: Connection, wanted: Sequence[Key]) -> dict[Key, Kept]:
 async def hold(db: Connection, tenants: Iterable[str]) -> None:
     """Hold tenants' rows until the transaction ends: nothing else is appended to them meanwhile."""
     names = sorted(set(tenants))
-    await db.execute("SELECT set_config('vinculum.tenants', $1, true)", "{" + ",".join(names) + "}")
+    await show(db, names)
     await db.execute("SELECT FROM tenants WHERE tenant = ANY ($1) ORDER BY tenant FOR UPDATE", names)
 
 

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from vinculum_shared.contracts.events import AccountEvent
 from vinculum_shared.contracts.values import Details, ExternalIds, Name, Personal, Value
 
@@ -12,7 +14,7 @@ class AccountProfile(Value):
     name: Personal[Name | None] = None
     kind: AccountKind | None = None
     details: Personal[Details | None] = None
-    external_ids: ExternalIds = {}
+    external_ids: ExternalIds = Field(default_factory=dict)
 
 
 class AccountCreated(AccountEvent, AccountProfile):

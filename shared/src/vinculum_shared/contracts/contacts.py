@@ -21,7 +21,7 @@ class ContactProfile(Value):
     last_name: Personal[Name | None] = None
     phones: Personal[Phones | None] = None
     locale: Locale | None = None
-    external_ids: ExternalIds = {}
+    external_ids: ExternalIds = Field(default_factory=dict)
 
     @property
     def name(self) -> str:

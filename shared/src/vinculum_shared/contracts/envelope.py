@@ -125,7 +125,7 @@ def attributes(event: Event, event_id: UUID, stream_version: int, index: int, si
 def split(event: Event, cause: Cause) -> tuple[bytes, bytes | None]:
     """Part an event into its data, with actor and reason, and its personal data, if it has any."""
     data = event.model_dump(mode="json", by_alias=True)
-    personal = _take(data, _personal_fields(type(event)))
+    personal = _take(data, personal_fields(type(event)))
     data["actor"] = {"kind": cause.actor.kind, "id": cause.actor.id}
     data["reason"] = cause.reason
     return orjson.dumps(data), orjson.dumps({"subject": event.subject, **personal}) if personal else None
@@ -191,22 +191,19 @@ def _data(name: str, data: dict[str, Any]) -> Event:
             raise UnknownVersionError(name)
         return Unrecognised()
     personal = data.get("personal")
-    return event_type.model_validate(_joined(data, personal, _personal_fields(event_type)) if personal else data)
-
-
-# Which fields of a model are personal (None), or models, or tuples of models that have such fields (a map of their own).
-_Fields = dict[str, Any]
+    return event_type.model_validate(_joined(data, personal, personal_fields(event_type)) if personal else data)
 
 
 @cache
-def _personal_fields(model: type[BaseModel]) -> _Fields:
-    fields: _Fields = {}
+def personal_fields(model: type[BaseModel]) -> dict[str, Any]:
+    """Tell which fields are personal (None), or are models, or tuples of models, that have such fields."""
+    fields: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         key = field.alias or name
         if PERSONAL in field.metadata:
             fields[key] = None
         else:
-            for nested in filter(None, map(_personal_fields, _models(field.annotation))):
+            for nested in filter(None, map(personal_fields, _models(field.annotation))):
                 fields[key] = nested
     return fields
 
@@ -217,7 +214,7 @@ def _models(annotation: object) -> list[type[BaseModel]]:
     return [model for argument in get_args(annotation) for model in _models(argument)]
 
 
-def _take(data: dict[str, Any], fields: _Fields) -> dict[str, Any]:
+def _take(data: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     """Move the personal fields out of `data`. Empty if none of them has a value."""
     taken: dict[str, Any] = {}
     for key, inner in fields.items():
@@ -233,7 +230,7 @@ def _take(data: dict[str, Any], fields: _Fields) -> dict[str, Any]:
     return taken
 
 
-def _joined(data: Mapping[str, Any], personal: Mapping[str, Any], fields: _Fields) -> dict[str, Any]:
+def _joined(data: Mapping[str, Any], personal: Mapping[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     joined = dict(data)
     for key, inner in fields.items():
         if key not in personal:

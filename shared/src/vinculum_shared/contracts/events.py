@@ -3,7 +3,7 @@
 from typing import ClassVar, Literal, Self
 from uuid import UUID
 
-from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, RecordId, StaffId, Value
+from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, RecordId, StaffId, Value, named
 
 ActorKind = Literal["staff", "service", "contact", "platform", "system"]
 
@@ -19,8 +19,8 @@ class Event(Value):
     """Something that happened. The class name is the type; what it changes is carried whole, before and after."""
 
     VERSION: ClassVar[int] = 1
-    STREAM: ClassVar[str]
-    SUBJECT: ClassVar[str | None] = None  # whose personal data it carries
+    STREAM: ClassVar[tuple[str, ...]]
+    SUBJECT: ClassVar[tuple[str, ...] | None] = None  # whose personal data it carries
 
     @classmethod
     def of(cls, source: Value, **fields: object) -> Self:
@@ -30,30 +30,30 @@ class Event(Value):
 
     @property
     def stream(self) -> str:
-        return self.STREAM.format_map(self.__dict__)
+        return named(self.STREAM, self.__dict__)
 
     @property
     def subject(self) -> str | None:
-        return self.SUBJECT and self.SUBJECT.format_map(self.__dict__)
+        return named(self.SUBJECT, self.__dict__) if self.SUBJECT else None
 
 
 class StaffEvent(Event):
-    STREAM: ClassVar[str] = "staff/{staff_id}"
-    SUBJECT: ClassVar[str | None] = "staff/{staff_id}"
+    STREAM: ClassVar[tuple[str, ...]] = ("staff", "staff_id")
+    SUBJECT: ClassVar[tuple[str, ...] | None] = ("staff", "staff_id")
 
     staff_id: StaffId
 
 
 class AccountEvent(Event):
-    STREAM: ClassVar[str] = "account/{account_id}"
-    SUBJECT: ClassVar[str | None] = "account/{account_id}"
+    STREAM: ClassVar[tuple[str, ...]] = ("account", "account_id")
+    SUBJECT: ClassVar[tuple[str, ...] | None] = ("account", "account_id")
 
     account_id: AccountId
 
 
 class ContactEvent(Event):
-    STREAM: ClassVar[str] = "contact/{contact_id}"
-    SUBJECT: ClassVar[str | None] = "contact/{contact_id}"
+    STREAM: ClassVar[tuple[str, ...]] = ("contact", "contact_id")
+    SUBJECT: ClassVar[tuple[str, ...] | None] = ("contact", "contact_id")
 
     contact_id: ContactId
 
@@ -61,15 +61,15 @@ class ContactEvent(Event):
 class LinkEvent(Event):
     """Of one pair; an address is named by its id, never written out."""
 
-    STREAM: ClassVar[str] = "link/{account_id}/{contact_id}"
-    SUBJECT: ClassVar[str | None] = "contact/{contact_id}"
+    STREAM: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
+    SUBJECT: ClassVar[tuple[str, ...] | None] = ("contact", "contact_id")
 
     account_id: AccountId
     contact_id: ContactId
 
 
 class RecordEvent(Event):
-    STREAM: ClassVar[str] = "record/{record_id}"
+    STREAM: ClassVar[tuple[str, ...]] = ("record", "record_id")
 
     record_id: RecordId
     account_id: AccountId | None = None

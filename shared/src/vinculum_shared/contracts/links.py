@@ -73,11 +73,11 @@ class NotificationPreferences(Value):
     """Topics that are on: for the link, and where an address has its own choice, for that address (T4)."""
 
     topics: tuple[Topic, ...] = ()
-    by_email: dict[EmailId, dict[Topic, bool]] = {}
+    by_email: dict[EmailId, dict[Topic, bool]] = Field(default_factory=dict)
 
 
 class ContactUnlinked(LinkEvent):
-    """Belongs to it no more. Its terms, permissions and preferences end here; access is turned off in the same commit."""
+    """Belongs to it no more. Terms, permissions and preferences end; access is turned off in the same commit."""
 
     before: LinkTerms
     features: tuple[Feature, ...] = ()

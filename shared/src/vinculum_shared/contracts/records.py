@@ -6,7 +6,7 @@ from typing import Literal
 
 from vinculum_shared.contracts.events import Recipient, RecordEvent
 from vinculum_shared.contracts.topics import Topic
-from vinculum_shared.contracts.values import Name, Personal, Value
+from vinculum_shared.contracts.values import Name, OpenEnum, Personal, Value
 
 RecordType = Literal["invoice"]
 ReminderKind = Literal["overdue"]
@@ -22,13 +22,13 @@ class RecordTerms(Value):
 class RecordCreated(RecordEvent, RecordTerms):
     """The account it names is the account at creation; it stays so when contacts move (trap 6)."""
 
-    type: RecordType
+    type: OpenEnum[RecordType]
 
 
 class RecordSent(RecordEvent):
     """Sent to these addresses and no others. `override`: chosen by hand, past preferences (PX-13)."""
 
-    type: RecordType
+    type: OpenEnum[RecordType]
     topic: Topic
     recipients: tuple[Recipient, ...]
     override: bool
@@ -37,6 +37,6 @@ class RecordSent(RecordEvent):
 class RecordReminded(RecordEvent):
     """A reminder about it is due to those who want mail about its topic (PX-7)."""
 
-    type: RecordType
+    type: OpenEnum[RecordType]
     topic: Topic
-    kind: ReminderKind
+    kind: OpenEnum[ReminderKind]

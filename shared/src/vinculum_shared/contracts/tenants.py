@@ -66,7 +66,7 @@ class TenantSettings(Value):
 
 
 class TenantEvent(Event):
-    STREAM: ClassVar[str] = "tenant/{tenant}"
+    STREAM: ClassVar[tuple[str, ...]] = ("tenant", "tenant")
 
     tenant: TenantId
 

@@ -14,7 +14,7 @@ from vinculum_command.domain.commands import Command, Decision, EffectiveAt, Nee
 from vinculum_command.domain.heads.accounts import Account
 from vinculum_command.domain.heads.contacts import Contact
 from vinculum_command.domain.heads.head import Mark
-from vinculum_command.domain.heads.links import ENTERS, Access, Link, Memberships
+from vinculum_command.domain.heads.links import ENTERS, Access, Coverage, Link, Members, Memberships
 from vinculum_command.domain.heads.tenants import Tenant
 from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX, Enumeration, Heads, Readable
 from vinculum_command.domain.rejections import (
@@ -71,7 +71,7 @@ _BEST_FIRST: Final[tuple[AccessState, ...]] = ("active", "invited", "suspended",
 class SetPortalAccess(EffectiveAt):
     """Turn a contact's login to an account's portal on or off (TD-3, TD-18)."""
 
-    TARGET: ClassVar[str] = "link/{account_id}/{contact_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
 
     account_id: AccountId
     contact_id: ContactId
@@ -128,7 +128,7 @@ class AcceptInvitation(Command):
     """Use an invitation. Its token was checked at the door; whether it still stands is decided here."""
 
     ROLE: ClassVar[Needs] = "contact"
-    TARGET: ClassVar[str] = "link/{account_id}/{contact_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
 
     account_id: AccountId
     contact_id: ContactId
@@ -282,9 +282,9 @@ def pair_keys(account_id: AccountId, contact_id: ContactId) -> Iterator[str]:
     yield Account.key(account_id=account_id)
     yield Contact.key(contact_id=contact_id)
     yield Link.key(account_id=account_id, contact_id=contact_id)
-    yield f"members/{account_id}"
-    yield f"memberships/{contact_id}"
-    yield f"coverage/{account_id}"
+    yield Members.key(account_id=account_id)
+    yield Memberships.key(contact_id=contact_id)
+    yield Coverage.key(account_id=account_id)
 
 
 def _key(link: Link) -> str:

@@ -33,7 +33,7 @@ class CreateAccount(AccountProfile, Command):
     """Make an account with its contacts, all or nothing (TD-2, TD-6, DY-13)."""
 
     CREATES: ClassVar[bool] = True
-    TARGET: ClassVar[str] = "account/{id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("account", "id")
 
     id: AccountId = Field(default_factory=new_id)
     name: Name
@@ -64,13 +64,13 @@ class CreateAccount(AccountProfile, Command):
 class ChangeAccount(Command):
     """Change an account's name, kind, details or external ids."""
 
-    TARGET: ClassVar[str] = "account/{account_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("account", "account_id")
 
     account_id: AccountId
     name: Name = ""
     kind: AccountKind | None = None
     details: Details | None = None
-    external_ids: ExternalIds = {}
+    external_ids: ExternalIds = Field(default_factory=dict)
 
     def decide(self, heads: Heads) -> Decision:
         before = heads.active_account(self.account_id).profile
@@ -83,7 +83,7 @@ class ChangeAccount(Command):
 class ArchiveAccount(Command):
     """Suspend all access to an account. Its links stay."""
 
-    TARGET: ClassVar[str] = "account/{account_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("account", "account_id")
 
     account_id: AccountId
 
@@ -99,7 +99,7 @@ class ArchiveAccount(Command):
 class RestoreAccount(Command):
     """Give back each access as it was; what was an invitation is sent anew."""
 
-    TARGET: ClassVar[str] = "account/{account_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("account", "account_id")
 
     account_id: AccountId
 

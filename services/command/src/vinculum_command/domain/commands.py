@@ -15,7 +15,7 @@ from vinculum_command.domain.rejections import Forbidden, VersionMismatch
 from vinculum_shared.contracts.events import ActorKind, Event
 from vinculum_shared.contracts.staff import Role
 from vinculum_shared.contracts.topics import Topic
-from vinculum_shared.contracts.values import AccountId, ContactId, Input, Instant, StaffId, Value
+from vinculum_shared.contracts.values import AccountId, ContactId, Input, Instant, StaffId, Value, named
 from vinculum_shared.problems import Invalid
 
 ROLES_FOR: Final[dict[str, frozenset[Role]]] = {
@@ -83,10 +83,10 @@ class Command(Input):
 
     ROLE: ClassVar[Needs] = "agent"
     CREATES: ClassVar[bool] = False
-    TARGET: ClassVar[str]  # the stream that the answer's id and version are those of
+    TARGET: ClassVar[tuple[str, ...]]  # the stream that the answer's id and version are those of
 
     def target(self) -> str:
-        return self.TARGET.format_map(self.__dict__)
+        return named(self.TARGET, self.__dict__)
 
     def answer_id(self) -> str:
         """Give the id of what the command is about."""
@@ -164,7 +164,7 @@ def decide(order: Order, heads: Heads) -> tuple[list[Caution], list[Command]]:
 
 def reads(order: Order) -> Iterable[Readable]:
     """Name what deciding the order is likely to read."""
-    yield Rules.KEY
+    yield Rules.key()
     yield order.command.target()
     if order.caller.kind == "staff":
         yield StaffUser.key(staff_id=order.caller.id)

@@ -55,7 +55,7 @@ class NewLink(LinkTerms, Input):
 class LinkContacts(EffectiveAt):
     """Link contacts to an account, all or none (TD-8, TD-16, ZD-17, DY-16)."""
 
-    TARGET: ClassVar[str] = "account/{account_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("account", "account_id")
 
     account_id: AccountId
     contacts: tuple[NewLink, ...] = Field(min_length=1, max_length=200)
@@ -76,7 +76,7 @@ class LinkContacts(EffectiveAt):
 class LinkAccounts(EffectiveAt):
     """Link a contact to accounts, all or none (TD-28, TD-29)."""
 
-    TARGET: ClassVar[str] = "contact/{contact_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("contact", "contact_id")
 
     contact_id: ContactId
     accounts: tuple[LinkedAccount, ...] = Field(min_length=1, max_length=200)
@@ -95,7 +95,7 @@ class LinkAccounts(EffectiveAt):
 class PutLink(EffectiveAt):
     """Link the pair, or change what its link says. Fields left out stay."""
 
-    TARGET: ClassVar[str] = "link/{account_id}/{contact_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
 
     account_id: AccountId
     contact_id: ContactId
@@ -124,7 +124,7 @@ class PutLink(EffectiveAt):
 class ChangeLink(EffectiveAt):
     """Change what a link says."""
 
-    TARGET: ClassVar[str] = "link/{account_id}/{contact_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
 
     account_id: AccountId
     contact_id: ContactId
@@ -146,7 +146,7 @@ class ChangeLink(EffectiveAt):
 class UnlinkContact(EffectiveAt):
     """End a link, and with it all that hung on it: access, permissions, preferences (TD-20, TD-21, ZD-23)."""
 
-    TARGET: ClassVar[str] = "link/{account_id}/{contact_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
 
     account_id: AccountId
     contact_id: ContactId
@@ -167,7 +167,7 @@ class UnlinkContact(EffectiveAt):
 class TransferContact(EffectiveAt):
     """Move a contact from one account to another in one step. It starts there from the defaults."""
 
-    TARGET: ClassVar[str] = "contact/{contact_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("contact", "contact_id")
 
     contact_id: ContactId
     from_account_id: AccountId

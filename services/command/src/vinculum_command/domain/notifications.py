@@ -26,7 +26,7 @@ ACCOUNTS_WARNED_OF_MAX: Final = 100  # accounts that a change of one contact is 
 class SetPermissions(Command):
     """Choose what a contact sees in an account's portal (PX-3, PX-5)."""
 
-    TARGET: ClassVar[str] = "link/{account_id}/{contact_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
 
     account_id: AccountId
     contact_id: ContactId
@@ -53,7 +53,7 @@ class SetPermissions(Command):
 class SetNotifications(Command):
     """Turn mail about topics on or off, for the link or for one address. Topics left out stay (PX-7)."""
 
-    TARGET: ClassVar[str] = "link/{account_id}/{contact_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
 
     account_id: AccountId
     contact_id: ContactId

@@ -35,7 +35,7 @@ class CreateRecord(RecordTerms, Command):
     """Make a record of one of the types. The account it names stays its account."""
 
     CREATES: ClassVar[bool] = True
-    TARGET: ClassVar[str] = "record/{id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("record", "id")
 
     id: RecordId = Field(default_factory=new_id)
     type: RecordType
@@ -72,7 +72,7 @@ class CreateRecord(RecordTerms, Command):
 class SendRecord(Command):
     """Send a record to those who want mail about its topic, or to contacts chosen by hand (PX-11 to PX-13)."""
 
-    TARGET: ClassVar[str] = "record/{record_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("record", "record_id")
 
     record_id: RecordId
     contact_ids: tuple[ContactId, ...] | None = Field(default=None, min_length=1, max_length=200)
@@ -119,7 +119,7 @@ class SendRecord(Command):
 class RemindRecord(Command):
     """Remind of a record that is overdue those who want mail about its topic (PX-7)."""
 
-    TARGET: ClassVar[str] = "record/{record_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("record", "record_id")
 
     record_id: RecordId
     kind: ReminderKind

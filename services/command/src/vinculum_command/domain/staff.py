@@ -24,7 +24,7 @@ class AddStaffUser(Command):
 
     ROLE: ClassVar[Needs] = "admin"
     CREATES: ClassVar[bool] = True
-    TARGET: ClassVar[str] = "staff/{id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("staff", "id")
 
     id: StaffId = Field(default_factory=new_id)
     name: Name
@@ -42,7 +42,7 @@ class ChangeStaffUser(Command):
     """Change a staff user's name, address, roles or limits."""
 
     ROLE: ClassVar[Needs] = "admin"
-    TARGET: ClassVar[str] = "staff/{staff_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("staff", "staff_id")
 
     staff_id: StaffId
     name: Name = ""
@@ -63,7 +63,7 @@ class DeactivateStaffUser(Command):
     """End a staff user's rights. Nothing that must have a manager is left with none."""
 
     ROLE: ClassVar[Needs] = "admin"
-    TARGET: ClassVar[str] = "staff/{staff_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("staff", "staff_id")
 
     staff_id: StaffId
     successor_id: StaffId | None = None

@@ -25,7 +25,7 @@ from vinculum_shared.contracts.values import Address, Input, Locale, Name, Staff
 
 class PolicyTerms(Input):
     profile: Profile
-    overrides: Annotated[dict[str, JsonValue], Field(max_length=50)] = {}
+    overrides: Annotated[dict[str, JsonValue], Field(default_factory=dict, max_length=50)]
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
@@ -47,7 +47,7 @@ class RegisterTenant(TenantSettings, PolicyTerms, Command):
 
     ROLE: ClassVar[Needs] = "platform"
     CREATES: ClassVar[bool] = True
-    TARGET: ClassVar[str] = "tenant/{tenant}"
+    TARGET: ClassVar[tuple[str, ...]] = ("tenant", "tenant")
 
     tenant: TenantId
     admin: FirstAdmin
@@ -68,7 +68,7 @@ class ChangeTenant(Command):
     """Change the tenant's name, portal or language."""
 
     ROLE: ClassVar[Needs] = "admin"
-    TARGET: ClassVar[str] = "tenant/{tenant}"
+    TARGET: ClassVar[tuple[str, ...]] = ("tenant", "tenant")
 
     tenant: TenantId
     name: Name = ""
@@ -88,7 +88,7 @@ class ChangePolicy(PolicyTerms, Command):
     """Choose a profile and the tenant's own values. What exists already stays."""
 
     ROLE: ClassVar[Needs] = "admin"
-    TARGET: ClassVar[str] = Rules.KEY
+    TARGET: ClassVar[tuple[str, ...]] = Rules.KEY
 
     def decide(self, heads: Heads) -> Decision:
         before, after = heads.policy, self.effective()

@@ -78,7 +78,7 @@ async def policy(request: Request, principal: Bearer) -> Response:
     tenant = principal.the_tenant
     async with reading.of_tenant(request.state.reader, tenant) as db:
         await may_read(db, principal, scope="queries")
-        stored = (await reading.heads(db, tenant, [Rules.KEY]))[Rules.KEY]
+        stored = (await reading.heads(db, tenant, [Rules.key()]))[Rules.key()]
         position = await reading.last_position(db, tenant)
     rules = cast(Rules, stored.head)
     if rules.policy is None:

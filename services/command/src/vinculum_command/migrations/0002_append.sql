@@ -80,13 +80,5 @@ BEGIN
     RETURN QUERY SELECT * FROM unnest(names, bases);
 END $$;
 
--- Reads heads for a group of commands; the setting lets the appender's row level security see just its tenants.
-CREATE FUNCTION load_heads(tenants_ text[], keys_ text[])
-RETURNS TABLE (tenant text, key text, version int, token uuid, state json) LANGUAGE sql AS $$
-    SELECT set_config('vinculum.tenants', tenants_::text, true);
-    SELECT h.tenant, h.key, h.version, h.token, h.state
-    FROM unnest(tenants_, keys_) AS wanted (tenant, key) JOIN heads AS h USING (tenant, key);
-$$;
-
-REVOKE ALL ON FUNCTION append, load_heads FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION append, load_heads TO vinculum_command_appender;
+REVOKE ALL ON FUNCTION append FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION append TO vinculum_command_appender;

@@ -16,7 +16,7 @@ from vinculum_shared.recipients import wants_anywhere
 class DeactivateContact(Command):
     """Suspend all that a contact may enter. Its links stay."""
 
-    TARGET: ClassVar[str] = "contact/{contact_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("contact", "contact_id")
 
     contact_id: ContactId
 
@@ -42,7 +42,7 @@ class DeactivateContact(Command):
 class ReactivateContact(Command):
     """Give back each access as it was; what was an invitation is sent anew."""
 
-    TARGET: ClassVar[str] = "contact/{contact_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("contact", "contact_id")
 
     contact_id: ContactId
 

@@ -17,7 +17,7 @@ class CreateContact(Command, NewContact):
     """Make a contact and link it to accounts, all or none."""
 
     CREATES: ClassVar[bool] = True
-    TARGET: ClassVar[str] = "contact/{id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("contact", "id")
 
     link_accounts: tuple[LinkedAccount, ...] = Field(default=(), max_length=200)
 

@@ -25,7 +25,7 @@ class AddEmail(Command):
     """Add an address to a contact. The first one is the primary one."""
 
     CREATES: ClassVar[bool] = True
-    TARGET: ClassVar[str] = "contact/{contact_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("contact", "contact_id")
 
     contact_id: ContactId
     id: EmailId = Field(default_factory=new_id)
@@ -55,7 +55,7 @@ class AddEmail(Command):
 class ChangeEmail(Command):
     """Correct, label, or prefer an address. Another address must be invited anew."""
 
-    TARGET: ClassVar[str] = "contact/{contact_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("contact", "contact_id")
 
     contact_id: ContactId
     email_id: EmailId
@@ -91,7 +91,7 @@ class ChangeEmail(Command):
 class RemoveEmail(Command):
     """Take an address away, and every login by it."""
 
-    TARGET: ClassVar[str] = "contact/{contact_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("contact", "contact_id")
 
     contact_id: ContactId
     email_id: EmailId

@@ -70,14 +70,14 @@ def free(heads: Heads, email: Email, contact_id: ContactId) -> None:
 class ChangeContact(Command):
     """Change a contact's name, phones, language or external ids."""
 
-    TARGET: ClassVar[str] = "contact/{contact_id}"
+    TARGET: ClassVar[tuple[str, ...]] = ("contact", "contact_id")
 
     contact_id: ContactId
     first_name: Name | None = None
     last_name: Name | None = None
     phones: Phones | None = None
     locale: Locale | None = None
-    external_ids: ExternalIds = {}
+    external_ids: ExternalIds = Field(default_factory=dict)
 
     def reads(self) -> Iterable[Readable]:
         yield f"memberships/{self.contact_id}"

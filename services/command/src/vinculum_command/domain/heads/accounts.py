@@ -15,7 +15,7 @@ from vinculum_shared.contracts.values import StaffId
 
 
 class Account(Head):
-    KEY: ClassVar[str] = "account/{account_id}"
+    KEY: ClassVar[tuple[str, ...]] = ("account", "account_id")
     EVENTS: ClassVar[tuple[type[Event], ...]] = (AccountCreated, AccountChanged, AccountArchived, AccountRestored)
 
     profile: AccountProfile | None = None

@@ -22,7 +22,7 @@ HOLDERS_KNOWN_MAX: Final = 20  # contacts of one address kept by id; a shared ma
 
 
 class Contact(Head):
-    KEY: ClassVar[str] = "contact/{contact_id}"
+    KEY: ClassVar[tuple[str, ...]] = ("contact", "contact_id")
     EVENTS: ClassVar[tuple[type[Event], ...]] = (
         ContactCreated,
         ContactChanged,
@@ -69,7 +69,7 @@ class Contact(Head):
 class Login(Head):
     """Who holds an address, by its keyed hash; held under every policy, asked where each address is one contact's."""
 
-    KEY: ClassVar[str] = "login/{address_hash}"
+    KEY: ClassVar[tuple[str, ...]] = ("login", "address_hash")
     EVENTS: ClassVar[tuple[type[Event], ...]] = (ContactCreated, EmailAdded, EmailChanged, EmailRemoved)
 
     holders: tuple[ContactId, ...] = ()

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import ConfigDict
 
 from vinculum_shared.contracts.events import Event
-from vinculum_shared.contracts.values import AccountId, ContactId, Value
+from vinculum_shared.contracts.values import AccountId, ContactId, Value, named
 
 Entry = Literal["on", "suspended"]
 
@@ -26,17 +26,17 @@ class Head(Value):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    KEY: ClassVar[str]
+    KEY: ClassVar[tuple[str, ...]]
     EVENTS: ClassVar[tuple[type[Event], ...]]
 
     @classmethod
     def key(cls, **ids: object) -> str:
-        return cls.KEY.format_map(ids)
+        return named(cls.KEY, ids)
 
     @classmethod
     def keys(cls, event: Event) -> Iterable[str]:
         """Name the heads of this class that the event moves."""
-        return (cls.KEY.format_map(event.__dict__),)
+        return (named(cls.KEY, event.__dict__),)
 
     def fold(self, event: Event, mark: Mark) -> Self:
         raise NotImplementedError

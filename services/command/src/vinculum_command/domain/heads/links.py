@@ -3,6 +3,8 @@
 from collections import Counter
 from typing import ClassVar, Final, Literal, Self
 
+from pydantic import Field
+
 from vinculum_command.domain.heads.head import Entry, Head, Mark
 from vinculum_shared.contracts.accounts import AccountArchived, AccountRestored
 from vinculum_shared.contracts.contacts import ContactDeactivated, ContactReactivated
@@ -45,7 +47,7 @@ class Access(Value):
 
 
 class Link(Head):
-    KEY: ClassVar[str] = "link/{account_id}/{contact_id}"
+    KEY: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
     EVENTS: ClassVar[tuple[type[Event], ...]] = LINK_EVENTS
 
     account_id: AccountId | None = None
@@ -55,7 +57,7 @@ class Link(Head):
     terms: LinkTerms = LinkTerms()
     features: tuple[Feature, ...] = ()
     preferences: NotificationPreferences = NotificationPreferences()
-    access: dict[EmailId, Access] = {}
+    access: dict[EmailId, Access] = Field(default_factory=dict)
 
     def pair(self) -> tuple[AccountId, ContactId] | None:
         return (self.account_id, self.contact_id) if self.linked and self.account_id and self.contact_id else None
@@ -109,7 +111,7 @@ class Link(Head):
 class Members(Head):
     """How many contacts an account has, and which is primary. Every event of their links moves it."""
 
-    KEY: ClassVar[str] = "members/{account_id}"
+    KEY: ClassVar[tuple[str, ...]] = ("members", "account_id")
     EVENTS: ClassVar[tuple[type[Event], ...]] = (*LINK_EVENTS, AccountArchived, AccountRestored)
 
     count: int = 0
@@ -143,12 +145,12 @@ class Members(Head):
 class Memberships(Head):
     """How many accounts a contact is on, and the first few. Every event of its links moves it."""
 
-    KEY: ClassVar[str] = "memberships/{contact_id}"
+    KEY: ClassVar[tuple[str, ...]] = ("memberships", "contact_id")
     EVENTS: ClassVar[tuple[type[Event], ...]] = (*LINK_EVENTS, ContactDeactivated, ContactReactivated)
 
     count: int = 0
     accounts: tuple[AccountId, ...] = ()
-    active: dict[EmailId, int] = {}
+    active: dict[EmailId, int] = Field(default_factory=dict)
     inactive: bool = False
     entering: int = 0
     suspended: int = 0
@@ -193,10 +195,10 @@ class Reached(Value):
 class Coverage(Head):
     """Which topics reach somebody of the account, as its links have it (PX-8). A contact's own state is not in it."""
 
-    KEY: ClassVar[str] = "coverage/{account_id}"
+    KEY: ClassVar[tuple[str, ...]] = ("coverage", "account_id")
     EVENTS: ClassVar[tuple[type[Event], ...]] = (ContactLinked, ContactUnlinked, NotificationPreferencesChanged)
 
-    topics: dict[Topic, Reached] = {}
+    topics: dict[Topic, Reached] = Field(default_factory=dict)
 
     def fold(self, event: Event, mark: Mark) -> Self:
         assert isinstance(event, LinkEvent)
@@ -209,6 +211,8 @@ class Coverage(Head):
                 before, after = event.preferences, NotificationPreferences()
             case _:
                 return self
+        if before == after:
+            return self
         topics = dict(self.topics)
         for topic in TOPICS:
             change = wants_anywhere(after, topic) - wants_anywhere(before, topic)

@@ -9,7 +9,7 @@ from vinculum_shared.contracts.values import AccountId, ContactId
 
 
 class Record(Head):
-    KEY: ClassVar[str] = "record/{record_id}"
+    KEY: ClassVar[tuple[str, ...]] = ("record", "record_id")
     EVENTS: ClassVar[tuple[type[Event], ...]] = (RecordCreated, RecordSent, RecordReminded)
 
     type: RecordType | None = None

@@ -8,7 +8,7 @@ from vinculum_shared.contracts.staff import StaffProfile, StaffUserAdded, StaffU
 
 
 class StaffUser(Head):
-    KEY: ClassVar[str] = "staff/{staff_id}"
+    KEY: ClassVar[tuple[str, ...]] = ("staff", "staff_id")
     EVENTS: ClassVar[tuple[type[Event], ...]] = (StaffUserAdded, StaffUserChanged, StaffUserDeactivated)
 
     profile: StaffProfile | None = None

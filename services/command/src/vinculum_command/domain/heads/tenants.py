@@ -15,7 +15,7 @@ from vinculum_shared.contracts.tenants import (
 
 
 class Tenant(Head):
-    KEY: ClassVar[str] = "tenant/{tenant}"
+    KEY: ClassVar[tuple[str, ...]] = ("tenant", "tenant")
     EVENTS: ClassVar[tuple[type[Event], ...]] = (TenantRegistered, TenantChanged, PolicyChanged)
 
     settings: TenantSettings | None = None
@@ -34,7 +34,7 @@ class Tenant(Head):
 class Rules(Head):
     """Every decision relies on it, so that no command slips past a change of the policy."""
 
-    KEY: ClassVar[str] = "policy"
+    KEY: ClassVar[tuple[str, ...]] = ("policy",)
     EVENTS: ClassVar[tuple[type[Event], ...]] = (PolicyChanged,)
 
     profile: Profile | None = None

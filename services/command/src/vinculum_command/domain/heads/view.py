@@ -27,7 +27,7 @@ LINKS_AT_ONCE_MAX: Final = 1_000  # links whose access one commit changes; the r
 
 H = TypeVar("H", bound=Head)
 
-_KINDS: Final[dict[str, type[Head]]] = {kind.KEY.partition("/")[0]: kind for kind in HEADS}
+_KINDS: Final[dict[str, type[Head]]] = {kind.KEY[0]: kind for kind in HEADS}
 _MOVED_BY: Final[dict[type[Event], list[type[Head]]]] = {}
 for _kind in HEADS:
     for _event_type in _kind.EVENTS:
@@ -176,14 +176,14 @@ class Heads:
 
     @property
     def policy(self) -> Policy:
-        policy = self._get(Rules, Rules.KEY).policy
+        policy = self._get(Rules, Rules.key()).policy
         if policy is None:
             raise rejections.TenantNotFound(tenant=self.tenant)
         return policy
 
     @property
     def rules(self) -> Rules:
-        return self._get(Rules, Rules.KEY)
+        return self._get(Rules, Rules.key())
 
     @property
     def tenant_settings(self) -> TenantSettings | None:
