@@ -180,6 +180,7 @@ def from_json(event: Mapping[str, Any]) -> Recorded[Event]:
         raise ValueError(f"not an event: {error!r}") from error
 
 
+@cache
 def short_type(name: str) -> str:
     return "".join(word.capitalize() for word in name.removeprefix("vinculum.").rpartition(".")[0].split("_"))
 
