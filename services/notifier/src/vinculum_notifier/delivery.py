@@ -89,6 +89,7 @@ class Deliverer:
             log.exception("attempt_failed", tenant=claimed.mail.tenant, notification_id=str(claimed.mail.id))
 
     async def send(self, claimed: Claimed) -> None:
+        reach("deliver.claimed")
         mail, now = claimed.mail, datetime.now(UTC)
         known = await preferences.look(self.pool, mail.tenant, *streams(mail))
         suppressed, unsubscribed = await ledger.silenced(self.pool, mail)
@@ -102,7 +103,6 @@ class Deliverer:
             await ledger.settle(self.pool, claimed, "failed", "unsafe_header")
             return
         verdict = await self.server.send(mail.addressee.address, message)
-        reach("deliver.heard")
         await self.record(claimed, verdict, now)
 
     async def record(self, claimed: Claimed, verdict: Verdict, now: datetime) -> None:
