@@ -27,7 +27,7 @@ def main() -> None:
         timed("built", lambda: compose("build", "--quiet"))
         timed("up", lambda: compose("up", "--wait", "--quiet-pull"))
         timed("journey", lambda: journey(numbers["command"], numbers["projection"]))
-    except subprocess.CalledProcessError:
+    except (AssertionError, httpx2.HTTPError, subprocess.CalledProcessError):
         compose("ps", "--all")
         compose("logs", "--tail", "30")
         raise

@@ -20,6 +20,8 @@ SCRIPTED: Final = re.compile(r"(?:bounce-(?P<bounce>5\d\d)|defer-(?P<defer>4\d\d
 
 class MailSink:
     def __init__(self, maildir: Path) -> None:
+        for part in ("cur", "new", "tmp"):
+            (maildir / part).mkdir(parents=True, exist_ok=True)
         self.maildir = mailbox.Maildir(maildir)
         self.tries: Counter[str] = Counter()
 
