@@ -38,10 +38,10 @@ async def test_an_account_lists_its_contacts_with_what_each_link_says(projection
     first, second = map(str, firm.emails(ann))
     on = dict.fromkeys(TOPICS, False) | {"invoice": True}
 
-    youngest, zorn = await projection.items(f"/v1/accounts/{account_id}/contacts", projection.service("acme"))
+    young, zorn = await projection.items(f"/v1/accounts/{account_id}/contacts", projection.service("acme"), limit=1)
 
-    assert youngest["name"] == "Bob Young"
-    assert youngest["emails"] == []
+    assert young["name"] == "Bob Young"
+    assert young["emails"] == []
     assert zorn == {
         "contact_id": str(ann),
         "name": "Ann Zorn",
@@ -64,6 +64,18 @@ async def test_an_account_lists_its_contacts_with_what_each_link_says(projection
         "topics": on,
         "parked": False,
     }
+
+
+async def test_contacts_of_an_account_come_by_last_name_page_after_page(projection: Projection) -> None:
+    firm = Firm.registered()
+    account_id = firm.account("Initech")
+    for first_name, last_name in (("Ann", "Zorn"), ("Bob", "Young"), ("Cid", "Xu"), ("Dan", "Xu"), ("Eve", None)):
+        firm.link(account_id, firm.contact(first_name, last_name))
+    await projection.deliver(firm.log)
+
+    items = await projection.items(f"/v1/accounts/{account_id}/contacts", projection.service("acme"), limit=1)
+
+    assert [item["name"] for item in items] == ["Eve", "Cid Xu", "Dan Xu", "Bob Young", "Ann Zorn"]
 
 
 async def test_a_contact_lists_its_accounts_by_name(projection: Projection) -> None:

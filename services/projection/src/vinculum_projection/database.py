@@ -49,8 +49,7 @@ async def pool(settings: Settings, role: str, size: int, statement_timeout_ms: i
         statement_timeout_ms=statement_timeout_ms,
         unsafe_durability=settings.unsafe_durability,
         init=with_json,
-        search_path=SCHEMA,
-        plan_cache_mode=CUSTOM_PLANS,
+        server_settings={"search_path": SCHEMA, "plan_cache_mode": CUSTOM_PLANS},
     )
 
 

@@ -255,7 +255,7 @@ CONTACTS_OF_ACCOUNT: LiteralString = """
         FROM links LEFT JOIN contacts USING (tenant, contact_id)
         WHERE links.tenant = $1 AND links.account_id = $2
             AND (coalesce(contacts.folded_name, ''), links.contact_id) > ($3, $4)
-        ORDER BY 17, links.contact_id
+        ORDER BY coalesce(contacts.folded_name, ''), links.contact_id
         LIMIT $5
     )
     SELECT contact_id, folded_name, name, role, job_title, is_primary AS primary, since, version, features, topics,
