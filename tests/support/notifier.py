@@ -11,7 +11,7 @@ import httpx2
 from pydantic import SecretStr
 
 from support.events import Log
-from support.projection import with_state
+from support.http_server import served
 from support.tokens import Issuer
 from support.waiting import until
 from vinculum_notifier.app import create_app
@@ -104,12 +104,9 @@ class Notifier:
 
 @asynccontextmanager
 async def running(settings: Settings, issuer: Issuer) -> AsyncIterator[Notifier]:
-    app = create_app(settings)
     async with (
         await worker_pool(settings, MAILS_AT_ONCE) as pool,
-        app.router.lifespan_context(app) as state,
-        httpx2.AsyncClient(
-            transport=httpx2.ASGITransport(app=with_state(app, state)), base_url="http://notifier"
-        ) as http,
+        served(create_app(settings), lifespan="on") as url,
+        httpx2.AsyncClient(base_url=url) as http,
     ):
         yield Notifier(settings, pool, http, issuer)

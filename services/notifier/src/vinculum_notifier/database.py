@@ -32,7 +32,7 @@ async def _pool(settings: Settings, role: str, size: int, statement_timeout_ms: 
         role=role,
         statement_timeout_ms=statement_timeout_ms,
         unsafe_durability=settings.unsafe_durability,
-        plan_cache_mode=CUSTOM_PLANS,
+        server_settings={"plan_cache_mode": CUSTOM_PLANS},
     )
 
 

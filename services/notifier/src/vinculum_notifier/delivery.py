@@ -62,15 +62,17 @@ class Deliverer:
         try:
             async with asyncio.TaskGroup() as group:
                 while not stop.is_set():
-                    for claimed in await self.due(MAILS_AT_ONCE - len(under_way)):
+                    free = MAILS_AT_ONCE - len(under_way)
+                    due = await self.due(free)
+                    for claimed in due:
                         task = group.create_task(self.attempt(claimed))
                         under_way.add(task)
                         task.add_done_callback(under_way.discard)
-                    if len(under_way) == MAILS_AT_ONCE:
-                        await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
-                    else:
+                    if len(due) < free:
                         with suppress(TimeoutError):
                             await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+                    elif len(under_way) == MAILS_AT_ONCE:
+                        await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.server.close()
 

@@ -79,6 +79,8 @@ class Page(BaseModel):
     items: list[Notification]
     next_cursor: str | None
     position: int
+    parked: bool
+    """Events of the tenant could not be applied; mail about them may be missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +180,12 @@ async def notifications(
     items = [read.shown(row) for row in rows[:limit]]
     more = len(rows) > limit
     last = {"position": items[-1].position, "id": items[-1].id} if more else {}
-    return Page(items=items, next_cursor=tokens.sign(key, purpose, last) if more else None, position=read.position)
+    return Page(
+        items=items,
+        next_cursor=tokens.sign(key, purpose, last) if more else None,
+        position=read.position,
+        parked=await read.db.fetchval(PARKED, read.tenant),
+    )
 
 
 def opened(payload: dict[str, Any] | None) -> tuple[int, UUID]:
@@ -196,6 +203,7 @@ async def notification(notification_id: UUID, read: Reader) -> Notification:
 
 
 POSITION: LiteralString = "SELECT position FROM subscription WHERE tenant = $1"
+PARKED: LiteralString = "SELECT EXISTS (SELECT FROM parked WHERE tenant = $1)"
 LIST: LiteralString = """
     SELECT id, event_id, position, topic, account_id, record_id, contact_id, email_id, address, outcome, reason,
         attempts, next_attempt_at, reply, message_id, changed_at

@@ -117,11 +117,14 @@ CREATE TABLE unsubscription (
 CREATE INDEX unsubscription_due ON unsubscription (next_attempt_at) WHERE position IS NULL;
 
 ALTER TABLE subscription ENABLE ROW LEVEL SECURITY;
+ALTER TABLE parked ENABLE ROW LEVEL SECURITY;
 ALTER TABLE known ENABLE ROW LEVEL SECURITY;
 ALTER TABLE notification ENABLE ROW LEVEL SECURITY;
 ALTER TABLE unsubscription ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY one_tenant ON subscription TO vinculum_notifier_http
+    USING (tenant = current_setting('vinculum.tenant', true));
+CREATE POLICY one_tenant ON parked TO vinculum_notifier_http
     USING (tenant = current_setting('vinculum.tenant', true));
 CREATE POLICY one_tenant ON known TO vinculum_notifier_http
     USING (tenant = current_setting('vinculum.tenant', true));
@@ -130,11 +133,12 @@ CREATE POLICY one_tenant ON notification TO vinculum_notifier_http
 CREATE POLICY one_tenant ON unsubscription TO vinculum_notifier_http
     USING (tenant = current_setting('vinculum.tenant', true));
 CREATE POLICY all_tenants ON subscription TO vinculum_notifier_worker USING (true);
+CREATE POLICY all_tenants ON parked TO vinculum_notifier_worker USING (true);
 CREATE POLICY all_tenants ON known TO vinculum_notifier_worker USING (true);
 CREATE POLICY all_tenants ON notification TO vinculum_notifier_worker USING (true);
 CREATE POLICY all_tenants ON unsubscription TO vinculum_notifier_worker USING (true);
 
-GRANT SELECT ON subscription, known, notification, first_start TO vinculum_notifier_http;
+GRANT SELECT ON subscription, parked, known, notification, first_start TO vinculum_notifier_http;
 GRANT SELECT, INSERT, UPDATE ON unsubscription TO vinculum_notifier_http;
 GRANT SELECT, INSERT, UPDATE, DELETE ON
     subscription, subscription_offset, parked, start_position, first_start,
