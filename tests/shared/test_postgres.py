@@ -48,7 +48,11 @@ async def test_a_pool_may_act_under_another_role_and_stays_there(url: SecretStr)
 
 async def test_settings_of_the_server_can_be_given(url: SecretStr) -> None:
     pool = await connect_pool(
-        url, application_name="tests", size=1, unsafe_durability=True, search_path="projection_v1", jit="on"
+        url,
+        application_name="tests",
+        size=1,
+        unsafe_durability=True,
+        server_settings={"search_path": "projection_v1", "jit": "on"},
     )
     async with pool:
         assert await pool.fetchval("SHOW search_path") == "projection_v1"
@@ -63,7 +67,7 @@ async def test_a_server_that_may_forget_commits_is_refused(url: SecretStr) -> No
 
 async def test_a_session_that_may_forget_commits_is_refused(url: SecretStr) -> None:
     with pytest.raises(UnsafePostgresError, match="synchronous_commit = local"):
-        await connect_pool(url, application_name="tests", size=1, synchronous_commit="local")
+        await connect_pool(url, application_name="tests", size=1, server_settings={"synchronous_commit": "local"})
 
 
 async def test_a_server_that_is_not_up_yet_is_waited_for(url: SecretStr) -> None:

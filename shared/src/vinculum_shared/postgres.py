@@ -1,7 +1,7 @@
 """Postgres connections: their limits, and the refusal of a server that may forget what it has acknowledged."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import asyncpg
@@ -40,7 +40,7 @@ async def connect_pool(
     lock_timeout_ms: int = 10_000,
     unsafe_durability: bool = False,
     init: Callable[[Any], Coroutine[Any, Any, None]] | None = None,
-    **server_settings: str,
+    server_settings: Mapping[str, str] | None = None,
 ) -> Pool:
     """Open a pool, waiting for a server that is still starting. `server_settings` go before those set here."""
     settings = {
@@ -51,7 +51,7 @@ async def connect_pool(
         "lock_timeout": str(lock_timeout_ms),
         "idle_in_transaction_session_timeout": str(statement_timeout_ms),
         **({"role": role} if role else {}),
-        **server_settings,
+        **(server_settings or {}),
     }
 
     async def open_pool() -> Pool:

@@ -82,19 +82,21 @@ class Append:
     events: list[NewEvent] = field(default_factory=list)
 
 
+BY_INDEX: Final = dict.fromkeys(
+    ("enable_seqscan", "enable_bitmapscan", "enable_material", "enable_hashjoin", "enable_mergejoin"), "off"
+)
+"""Find each row by its key, however small the tables are when the plan is made."""
+
+
 async def open_appender(url: SecretStr, *, unsafe_durability: bool) -> Pool:
-    """Open the pool that loads heads and appends. Plans made while tables are empty must not scan them later."""
+    """Open the pool that loads heads and appends."""
     return await connect_pool(
         url,
         application_name="vinculum-command",
         role="vinculum_command_appender",
         size=4,
         unsafe_durability=unsafe_durability,
-        enable_seqscan="off",
-        enable_bitmapscan="off",
-        enable_material="off",
-        enable_hashjoin="off",
-        enable_mergejoin="off",
+        server_settings=BY_INDEX,
     )
 
 

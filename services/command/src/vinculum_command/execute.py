@@ -332,14 +332,19 @@ class Executor:
         keys = {(tenant, each) for tenant, each in wanted if isinstance(each, str)}
         # What a list relies on is read before the list: a link that comes between the two makes the commit fail.
         keys |= {(tenant, each.relies_on) for tenant, each in lists}
-        missing = [
-            (tenant, key) for tenant, key in keys if key not in known[tenant].heads and (tenant, key) not in cache
-        ]
-        if missing:
-            for name, stored in (await event_store.load_heads(db, missing)).items():
-                _remember(cache, name, stored)
+        missing = []
         for tenant, key in keys:
-            known[tenant].heads.setdefault(key, cache[tenant, key])
+            if key in known[tenant].heads:
+                continue
+            if (tenant, key) in cache:
+                known[tenant].heads[key] = cache[tenant, key]
+                cache.move_to_end((tenant, key))
+            else:
+                missing.append((tenant, key))
+        if missing:
+            for (tenant, key), stored in (await event_store.load_heads(db, missing)).items():
+                known[tenant].heads[key] = stored
+                _remember(cache, (tenant, key), stored)
         for tenant, each in lists:
             links = await event_store.load_links(db, tenant, each)
             known[tenant].heads.update(links)

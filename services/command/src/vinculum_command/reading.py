@@ -1,6 +1,6 @@
 """What is read of the event store for others: one tenant under the role for one, everything under the log's own."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,17 +62,20 @@ async def open_reader(url: SecretStr, *, unsafe_durability: bool) -> Pool:
         size=8,
         statement_timeout_ms=READ_MS_MAX,
         unsafe_durability=unsafe_durability,
-        plan_cache_mode=EVERY_PLAN_CUSTOM,
+        server_settings={"plan_cache_mode": EVERY_PLAN_CUSTOM},
     )
 
 
-async def open_log(url: SecretStr, *, size: int = 4, unsafe_durability: bool) -> Pool:
+async def open_log(
+    url: SecretStr, *, size: int = 4, unsafe_durability: bool, server_settings: Mapping[str, str] | None = None
+) -> Pool:
     return await connect_pool(
         url,
         application_name="vinculum-command-log",
         role="vinculum_command_log",
         size=size,
         unsafe_durability=unsafe_durability,
+        server_settings=server_settings,
     )
 
 

@@ -6,6 +6,7 @@ acknowledged is sent again and nothing is ever sent past a failure. Readers drop
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -19,6 +20,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from vinculum_command import doorbell
 from vinculum_command.doorbell import set_within
+from vinculum_command.event_store import BY_INDEX
 from vinculum_command.reading import WIRE, open_log
 from vinculum_command.settings import Settings
 from vinculum_shared import failpoints, kafka, metrics
@@ -31,7 +33,7 @@ LOCK: Final = 0x7E1A  # one relay is active; the others wait for its connection 
 STANDBY_SECONDS: Final = 2.0
 FULL_LOOK_SECONDS: Final = 30.0  # for a doorbell that nobody heard
 EVENTS_AT_ONCE: Final = 4_000
-EVENTS_OF_ONE_TENANT_MIN: Final = 50  # however many tenants have news
+TENANTS_AT_ONCE: Final = 80
 SEND_DEADLINE_SECONDS: Final = 30.0
 BACKOFF_SECONDS: Final = 1.0
 WITH_PERSONAL: Final = True
@@ -57,80 +59,81 @@ MOVE: LiteralString = """
 
 
 async def relay(settings: Settings, stop: asyncio.Event) -> None:
-    """Relay until `stop`, starting afresh after every failure."""
-    news: set[str] = set()
-    woken = asyncio.Event()
+    """Relay until `stop`."""
+    active = Relay(settings, stop)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(doorbell.listen(settings.database_url, active.ring, stop))
+        group.create_task(active.run())
+        await stop.wait()
+        active.woken.set()
 
-    def ring(tenants: frozenset[str]) -> None:
-        news.update(tenants or {EVERYTHING})
-        woken.set()
 
-    async def run() -> None:
-        await kafka.ensure_topic(
-            settings.kafka_bootstrap,
-            settings.topic,
-            partitions=settings.topic_partitions,
-            replicas=settings.topic_replicas,
-        )
-        while not stop.is_set():
+class Relay:
+    """Knows which tenants have news, or that all may have some."""
+
+    def __init__(self, settings: Settings, stop: asyncio.Event) -> None:
+        self.settings = settings
+        self.stop = stop
+        self.woken = asyncio.Event()
+        self._news: set[str] = set()
+        self._all_may_have_news = True
+
+    def ring(self, tenants: frozenset[str]) -> None:
+        self._news |= tenants
+        self._all_may_have_news |= not tenants
+        self.woken.set()
+
+    async def run(self) -> None:
+        """Start afresh after every failure."""
+        while not self.stop.is_set():
             try:
-                await _while_active(settings, stop, news, woken)
+                await self._while_active()
             except (KafkaError, TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 metrics.RELAY_RESTARTS.inc()
                 log.warning("relay_restarts", error=type(error).__name__)
-                ring(frozenset())
-                await set_within(stop, BACKOFF_SECONDS)
+                await set_within(self.stop, BACKOFF_SECONDS)
 
-    async with asyncio.TaskGroup() as group:
-        group.create_task(doorbell.listen(settings.database_url, ring, stop))
-        group.create_task(run())
-        await stop.wait()
-        woken.set()
+    async def _while_active(self) -> None:
+        """Wait to be the one relay, then send what there is. Positions move on the connection that has the lock."""
+        settings = self.settings
+        pool = await open_log(
+            settings.database_url, size=1, unsafe_durability=settings.unsafe_durability, server_settings=BY_INDEX
+        )
+        async with pool, pool.acquire() as db:
+            while not await db.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+                if await set_within(self.stop, STANDBY_SECONDS):
+                    return
+            await kafka.ensure_topic(
+                settings.kafka_bootstrap,
+                settings.topic,
+                partitions=settings.topic_partitions,
+                replicas=settings.topic_replicas,
+            )
+            producer = kafka.producer(settings.kafka_bootstrap, "vinculum-relay")
+            await producer.start()
+            try:
+                await self._send_news(db, producer)
+            finally:
+                await asyncio.wait_for(producer.stop(), SEND_DEADLINE_SECONDS)
 
-
-EVERYTHING: Final = "*"  # no tenant id: stands for a full look
-
-
-async def _while_active(settings: Settings, stop: asyncio.Event, news: set[str], woken: asyncio.Event) -> None:
-    """Wait to be the one relay, then send what there is. The positions move on the connection that has the lock."""
-    pool = await open_log(settings.database_url, size=1, unsafe_durability=settings.unsafe_durability)
-    async with pool, pool.acquire() as db:
-        while not await db.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
-            if await set_within(stop, STANDBY_SECONDS):
-                return
-        producer = kafka.producer(settings.kafka_bootstrap, "vinculum-relay")
-        await producer.start()
-        try:
-            news.add(EVERYTHING)
-            await _send_all(db, producer, settings.topic, stop, news, woken)
-        finally:
-            await asyncio.wait_for(producer.stop(), SEND_DEADLINE_SECONDS)
-
-
-async def _send_all(
-    db: Connection,
-    producer: AIOKafkaProducer,
-    topic: str,
-    stop: asyncio.Event,
-    news: set[str],
-    woken: asyncio.Event,
-) -> None:
-    looked = asyncio.get_running_loop().time()
-    while not stop.is_set():
-        if EVERYTHING in news or asyncio.get_running_loop().time() > looked + FULL_LOOK_SECONDS:
-            behind = {row["tenant"]: row["lag"] for row in await db.fetch(BEHIND)}
-            metrics.RELAY_LAG.set(sum(behind.values()))
-            news.clear()
-            news.update(behind)
-            looked = asyncio.get_running_loop().time()
-        tenants = sorted(news)
-        news.clear()
-        if tenants:
-            news.update(await relay_once(db, producer, topic, tenants))
-        elif not await set_within(woken, FULL_LOOK_SECONDS):
-            news.add(EVERYTHING)
-        if not news:
-            woken.clear()
+    async def _send_news(self, db: Connection, producer: AIOKafkaProducer) -> None:
+        loop = asyncio.get_running_loop()
+        self._all_may_have_news = True
+        looked = loop.time()
+        while not self.stop.is_set():
+            if self._all_may_have_news or loop.time() > looked + FULL_LOOK_SECONDS:
+                self._all_may_have_news = False
+                behind = {row["tenant"]: row["lag"] for row in await db.fetch(BEHIND)}
+                metrics.RELAY_LAG.set(sum(behind.values()))
+                self._news |= behind.keys()
+                looked = loop.time()
+            tenants = sorted(self._news)[:TENANTS_AT_ONCE]
+            self._news.difference_update(tenants)
+            self.woken.clear()
+            if tenants:
+                self._news.update(await relay_once(db, producer, self.settings.topic, tenants))
+            else:
+                await set_within(self.woken, FULL_LOOK_SECONDS)
 
 
 async def relay_once(db: Connection, producer: AIOKafkaProducer, topic: str, tenants: Sequence[str]) -> list[str]:
@@ -138,18 +141,17 @@ async def relay_once(db: Connection, producer: AIOKafkaProducer, topic: str, ten
 
     Gives the tenants that may have more.
     """
-    each = max(EVENTS_OF_ONE_TENANT_MIN, EVENTS_AT_ONCE // len(tenants))
+    each = EVENTS_AT_ONCE // len(tenants)
     rows = await db.fetch(UNSENT, WITH_PERSONAL, tenants, each)
     if not rows:
         return []
     async with asyncio.timeout(SEND_DEADLINE_SECONDS):
         await _send(producer, topic, rows)
     failpoints.reach("relay.acknowledged")
-    reached = {row["tenant"]: row["position"] for row in rows}
-    await db.execute(MOVE, *columns(reached.items(), 2))
-    metrics.RELAYED.inc(len(rows))
+    counts = Counter(row["tenant"] for row in rows)
+    await db.execute(MOVE, *columns({row["tenant"]: row["position"] for row in rows}.items(), 2))
     failpoints.reach("relay.moved")
-    counts = {tenant: sum(1 for _ in own) for tenant, own in groupby(rows, key=itemgetter("tenant"))}
+    metrics.RELAYED.inc(len(rows))
     return [tenant for tenant, count in counts.items() if count == each]
 
 

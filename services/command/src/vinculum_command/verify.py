@@ -56,13 +56,13 @@ async def verify_tenant(db: Connection, tenant: str) -> Findings:
     """Fold a tenant's log and compare it with its heads, in the transaction's snapshot."""
     findings = Findings()
     folded: dict[str, Stored] = {}
+    reached = 0
     async for event in _events(db, tenant):
         findings.events += 1
-        if event.position != findings.events + len(findings.gaps):
-            findings.gaps.append(event.position)
+        findings.gaps += range(reached + 1, event.position)
+        reached = event.position
         fold(folded, event)
-    if findings.events != await reading.last_position(db, tenant):
-        findings.gaps.append(findings.events + 1)
+    findings.gaps += range(reached + 1, await reading.last_position(db, tenant) + 1)
     stored = {
         row["key"]: Stored(row["version"], row["token"], parse_head(row["key"], row["state"]))
         for row in await db.fetch("SELECT key, version, token, state FROM heads WHERE tenant = $1", tenant)

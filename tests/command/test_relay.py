@@ -1,0 +1,203 @@
+"""The relay: what it puts on the topic, and what it does when Kafka or its own connection fails."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from pydantic import SecretStr
+
+from support.commands import Store, event_store
+from support.waiting import until
+from vinculum_command import reading, relay
+from vinculum_command.domain.accounts import CreateAccount
+from vinculum_command.event_store import BY_INDEX
+from vinculum_command.settings import Settings
+from vinculum_shared import kafka as topics
+from vinculum_shared import metrics
+from vinculum_shared.contracts import envelope
+from vinculum_shared.postgres import Connection
+
+pytestmark = pytest.mark.integration
+
+PARTITIONS = 3
+
+
+@pytest.fixture
+async def store(postgres: str) -> AsyncIterator[Store]:
+    async with event_store(postgres) as store:
+        yield store
+
+
+@pytest.fixture
+def settings(store: Store, kafka: str) -> Settings:
+    return Settings(
+        database_url=store.url,
+        kafka_bootstrap=kafka,
+        topic=f"events-{uuid4().hex}",
+        topic_partitions=PARTITIONS,
+        jwks="",
+        address_key=SecretStr("a"),
+        invitation_key=SecretStr("i"),
+        unsafe_durability=True,
+    )
+
+
+@asynccontextmanager
+async def relaying(settings: Settings) -> AsyncIterator[None]:
+    stop = asyncio.Event()
+    running = asyncio.create_task(relay.relay(settings, stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await running
+
+
+async def records(settings: Settings, count: int, tenant: str | None = None) -> list[ConsumerRecord]:
+    """Read the topic from its beginning until so many records have come."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(settings.topic, partition) for partition in range(PARTITIONS)])
+        found: list[ConsumerRecord] = []
+        async with asyncio.timeout(30):
+            while len(found) < count:
+                for batch in (await consumer.getmany(timeout_ms=200)).values():
+                    found += [record for record in batch if tenant in {None, record.key.decode()}]
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def positions(store: Store) -> dict[str, int]:
+    async with await reading.open_log(store.url, unsafe_durability=True) as pool:
+        return {row["tenant"]: row["position"] for row in await pool.fetch("SELECT * FROM relayed")}
+
+
+async def relayed_up_to(store: Store, expected: dict[str, int]) -> None:
+    async def there() -> bool:
+        return await positions(store) == expected
+
+    await until(there)
+
+
+async def test_every_event_is_on_the_topic_in_the_log_s_order_and_form(store: Store, settings: Settings) -> None:
+    async with relaying(settings):
+        for tenant in ("a", "b", "c"):
+            await store.register(tenant, "dynamics")
+        await asyncio.gather(
+            *(store.give(tenant, CreateAccount(name=str(n))) for n in range(200) for tenant in ("a", "b", "c"))
+        )
+        found = await records(settings, 609)
+    for tenant in ("a", "b", "c"):
+        own = [record for record in found if record.key == tenant.encode()]
+        assert len({record.partition for record in own}) == 1
+        assert [envelope.decode(record.value) for record in own] == await store.log(tenant)
+    first = found[0]
+    assert first.headers == (("content-type", b"application/cloudevents+json"),)
+    assert first.timestamp == int(envelope.decode(first.value).recorded_at.timestamp() * 1000)
+    assert len(found) == 609
+
+
+async def test_a_new_start_goes_on_where_the_last_one_had_acknowledgements(store: Store, settings: Settings) -> None:
+    await store.register("a", "dynamics")
+    async with relaying(settings):
+        await relayed_up_to(store, {"a": 3})
+    await store.give("a", CreateAccount(name="x"))
+    async with relaying(settings):
+        await relayed_up_to(store, {"a": 4})
+    found = await records(settings, 4)
+    assert [envelope.decode(record.value).position for record in found] == [1, 2, 3, 4]
+
+
+async def test_nothing_is_sent_past_an_event_that_kafka_refuses(store: Store, settings: Settings) -> None:
+    await topics.ensure_topic(settings.kafka_bootstrap, settings.topic, partitions=PARTITIONS, replicas=1)
+    await limit(settings, 3_000)
+    await store.register("a", "dynamics")
+    noise = {str(n): uuid4().hex + uuid4().hex + uuid4().hex for n in range(90)}
+    async with relaying(settings):
+        await relayed_up_to(store, {"a": 3})
+        await store.give("a", CreateAccount(name="large", details=noise))
+        await store.give("a", CreateAccount(name="small"))
+        before = restarts()
+
+        async def failed() -> bool:
+            return restarts() > before
+
+        await until(failed)
+        assert await positions(store) == {"a": 3}
+        await limit(settings, 1_000_000)
+        await relayed_up_to(store, {"a": 5})
+    found = await records(settings, 5)
+    firsts = list(dict.fromkeys(envelope.decode(record.value).position for record in found))
+    assert firsts == [1, 2, 3, 4, 5]
+
+
+def restarts() -> float:
+    return metrics.RELAY_RESTARTS._value.get()
+
+
+async def limit(settings: Settings, size: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    await admin.start()
+    try:
+        config = {"max.message.bytes": str(size)}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic, config)])
+    finally:
+        await admin.close()
+
+
+async def test_one_relay_is_active_and_another_takes_over_when_its_connection_ends(
+    store: Store, settings: Settings, postgres: str
+) -> None:
+    await store.register("a", "dynamics")
+    async with relaying(settings), relaying(settings):
+        await relayed_up_to(store, {"a": 3})
+        admin = await asyncpg.connect(postgres)
+        held = "SELECT count(*), min(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 AND granted"
+        row = await admin.fetchrow(held, relay.LOCK)
+        assert row
+        count, pid = row
+        assert count == 1
+        await admin.execute("SELECT pg_terminate_backend($1)", pid)
+        await admin.close()
+        await store.give("a", CreateAccount(name="x"))
+        await relayed_up_to(store, {"a": 4})
+
+
+async def test_a_doorbell_reads_the_same_rows_however_many_tenants_are_idle(
+    store: Store, settings: Settings, postgres: str
+) -> None:
+    await store.register("busy", "dynamics")
+    await topics.ensure_topic(settings.kafka_bootstrap, settings.topic, partitions=PARTITIONS, replicas=1)
+    producer = topics.producer(settings.kafka_bootstrap, "test")
+    await producer.start()
+    one = await reading.open_log(store.url, size=1, unsafe_durability=True, server_settings=BY_INDEX)
+    async with one as pool, pool.acquire() as db:
+        assert await relay.relay_once(db, producer, settings.topic, ["busy"]) == []
+        few = await rows_read(db)
+        await idle(store, postgres, 10_000)
+        many = await rows_read(db)
+    await producer.stop()
+    assert few == many
+
+
+async def rows_read(db: Connection) -> list[float]:
+    """Tell how many rows each step of the relay's statement gives, from Postgres itself."""
+    explain = f"EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, BUFFERS OFF) {relay.UNSENT}"
+    plan = await db.fetch(explain, relay.WITH_PERSONAL, ["busy"], 100)
+    return [float(row[0].partition("rows=")[2].split()[0]) for row in plan if "rows=" in row[0]]
+
+
+async def idle(store: Store, postgres: str, count: int) -> None:
+    database = store.url.get_secret_value().rpartition("/")[2]
+    admin = await asyncpg.connect(postgres, database=database)
+    await admin.execute("INSERT INTO tenants SELECT 'idle-' || n, 5 FROM generate_series(1, $1) AS n", count)
+    await admin.execute("INSERT INTO relayed SELECT 'idle-' || n, 5 FROM generate_series(1, $1) AS n", count)
+    await admin.close()

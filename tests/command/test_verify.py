@@ -1,0 +1,65 @@
+"""`verify` folds the log again, and finds what differs."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from support.commands import Store, event_store
+from vinculum_command import reading
+from vinculum_command.domain.accounts import ArchiveAccount, CreateAccount
+from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX
+from vinculum_command.domain.links import LinkContacts
+from vinculum_command.verify import Findings, verify_tenant
+from vinculum_shared.contracts.values import AccountId
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+async def store(postgres: str) -> AsyncIterator[Store]:
+    async with event_store(postgres) as store:
+        yield store
+
+
+async def verified(store: Store, tenant: str) -> Findings:
+    async with await reading.open_log(store.url, unsafe_durability=True) as pool, pool.acquire() as db:
+        return await verify_tenant(db, tenant)
+
+
+async def test_heads_equal_the_fold_of_the_log(store: Store) -> None:
+    await store.register("acme", "perfex")
+    account = await create(store, "acme")
+    await store.give("acme", ArchiveAccount(account_id=account))
+    findings = await verified(store, "acme")
+    assert findings.good
+    assert findings.events == 9
+
+
+async def create(store: Store, tenant: str) -> AccountId:
+    body = {"name": "A", "new_contacts": [{"first_name": n, "emails": [{"address": f"{n}@example.com"}]} for n in "bc"]}
+    command = CreateAccount.model_validate(body)
+    await store.give(tenant, command)
+    return command.id
+
+
+async def test_a_changed_head_and_a_missing_event_are_found(store: Store, postgres: str) -> None:
+    await store.register("acme", "dynamics")
+    account = await create(store, "acme")
+    admin = await asyncpg.connect(postgres, database=store.url.get_secret_value().rpartition("/")[2])
+    await admin.execute("UPDATE heads SET state = '{}' WHERE key = $1", f"members/{account}")
+    assert (await verified(store, "acme")).differing == [f"members/{account}"]
+    await admin.execute("DELETE FROM events WHERE position = 5")
+    assert (await verified(store, "acme")).gaps == [5]
+    await admin.close()
+
+
+async def test_what_is_too_large_for_one_commit_goes_on_in_others(store: Store) -> None:
+    await store.register("acme", "zoho")
+    account = await create(store, "acme")
+    count = LINKS_AT_ONCE_MAX + 300
+    for start in range(0, count, 100):
+        numbers = range(start, min(start + 100, count))
+        contacts = [{"new_contact": {"emails": [{"address": f"{n}@example.com"}]}} for n in numbers]
+        await store.give("acme", LinkContacts.model_validate({"account_id": account, "contacts": contacts}))
+    assert (await verified(store, "acme")).good
