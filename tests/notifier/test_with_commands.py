@@ -1,0 +1,122 @@
+"""What passes between the notifier and the command service: mails' links lead back to commands."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from support import databases
+from support.mail_server import MailServer
+from support.notifier import MOVE, Notifier, running, settings_for
+from support.service import Service, command_service
+from support.tokens import Issuer
+from support.waiting import until
+from vinculum_notifier.consume import apply
+from vinculum_notifier.unsubscribe import announce
+from vinculum_shared.event_log import open_log
+from vinculum_shared.tokens import TokenFile
+
+pytestmark = pytest.mark.integration
+
+SCOPES = "log personal all_tenants commands"
+
+
+@dataclass
+class Both:
+    commands: Service
+    notifier: Notifier
+    position: int = 0
+
+    async def catch_up(self) -> None:
+        """Have the notifier read what the command service's log has."""
+        token = TokenFile(self.notifier.settings.service_token_file)
+        async with open_log(self.notifier.settings.command_url, token) as log:
+            events = [line.decode() for line in await log.after(self.commands.tenant, self.position)]
+        if events:
+            async with self.notifier.pool.acquire() as db, db.transaction():
+                await apply(db, events)
+                await db.execute(MOVE, self.commands.tenant, events[-1].position, events[-1].recorded_at)
+            self.position = events[-1].position
+
+    async def mail(self) -> None:
+        await self.catch_up()
+        await self.notifier.deliver()
+
+
+@pytest.fixture
+async def both(postgres: str, mails: MailServer, issuer: Issuer, tmp_path: Path) -> AsyncIterator[Both]:
+    async with command_service(postgres, issuer) as service, databases.database(postgres, "vinculum_notifier") as url:
+        settings = settings_for(
+            url,
+            mails.url,
+            tmp_path,
+            issuer.jwks,
+            command_url=str(service.http.base_url),
+            invitation_key=service.settings.invitation_key.get_secret_value(),
+        )
+        token = issuer.token(kind="service", sub="vinculum-notifier", scope=SCOPES)
+        settings.service_token_file.write_text(token)
+        async with running(settings, issuer) as notifier:
+            yield Both(await service.register("perfex"), notifier)
+
+
+async def linked(service: Service, address: str) -> tuple[UUID, UUID]:
+    account = await service.account()
+    contact = await service.contact(address, link_accounts=[{"account_id": str(account)}])
+    return account, contact
+
+
+def text(mails: MailServer, address: str) -> str:
+    body = mails.mails(address)[-1].get_body(("plain",))
+    assert body
+    content: str = body.get_content()
+    return content
+
+
+async def test_the_invitations_link_opens_the_portal(both: Both, mails: MailServer) -> None:
+    account, contact = await linked(both.commands, "anna@example.com")
+    await both.commands.done("PUT", f"/accounts/{account}/contacts/{contact}/portal-access", {"login": True})
+    await both.mail()
+    link = re.search(r"https://portal\.example\.com/firm/accept#token=(\S+)", text(mails, "anna@example.com"))
+    assert link
+    answer = await both.commands.done("POST", "/invitations/accept", {"token": link.group(1)})
+    assert (answer["account_id"], answer["contact_id"], answer["state"]) == (str(account), str(contact), "active")
+    assert (await both.commands.access(account, contact))["allowed"] is True
+
+
+async def test_who_unsubscribes_has_his_preference_switched_off(both: Both, mails: MailServer) -> None:
+    """And staff, who see it there, may switch it on again."""
+    account, contact = await linked(both.commands, "anna@example.com")
+    overdue = {"type": "invoice", "account_id": str(account), "due": "2026-01-31"}
+    invoice = await both.commands.done("POST", "/records", overdue)
+    await both.commands.done("POST", f"/records/{invoice['id']}/remind", {"kind": "overdue"})
+    await both.mail()
+    link = re.search(r"https://notices\.vinculum\.example(/v1/unsubscribe/\S+)", text(mails, "anna@example.com"))
+    assert link
+    assert (await both.notifier.http.post(link.group(1))).status_code == 200
+
+    async def answered() -> bool:
+        waiting = "SELECT NOT EXISTS (SELECT FROM unsubscription WHERE position IS NULL)"
+        return bool(await both.notifier.pool.fetchval(waiting))
+
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(announce(both.notifier.settings, stop))
+        await until(answered)
+        stop.set()
+
+    async def reminded_again() -> tuple[str, str]:
+        await both.commands.done("POST", f"/records/{invoice['id']}/remind", {"kind": "overdue"})
+        await both.mail()
+        row = (await both.notifier.ledger())[-1]
+        return row["outcome"], row["reason"]
+
+    assert await reminded_again() == ("nobody", "no_recipient")
+    (email_id,) = {row["email_id"] for row in await both.notifier.ledger() if row["email_id"]}
+    on = {"topics": {"invoice": True}, "email_id": str(email_id)}
+    await both.commands.done("PUT", f"/accounts/{account}/contacts/{contact}/notifications", on)
+    assert await reminded_again() == ("sent", "preference")
