@@ -41,9 +41,10 @@ def verifier(issuer: Issuer) -> Verifier:
 
 
 def forged(issuer: Issuer, **changes: Any) -> str:
-    """A token whose signature is good and whose claims are not; None takes a claim away."""
-    now = int(time.time())
-    claims = STAFF | {"iss": "vinculum", "aud": "vinculum", "iat": now, "exp": now + 60} | changes
+    """A token whose signature is good and whose claims are not. A time is from now; None takes a claim away."""
+    now = datetime.now(UTC)
+    claims = STAFF | {"iss": "vinculum", "aud": "vinculum", "iat": now, "exp": now + timedelta(minutes=1)} | changes
+    claims = {name: now + value if isinstance(value, timedelta) else value for name, value in claims.items()}
     claims = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(claims, issuer.key, "EdDSA", {"kid": "test"})
 
@@ -69,9 +70,9 @@ async def test_a_token_says_who_asks_about_which_tenant(issuer: Issuer, verifier
 @pytest.mark.parametrize(
     "claims",
     [
-        {"exp": int(time.time()) - 120},
-        {"nbf": int(time.time()) + 3600},
-        {"iat": int(time.time()) + 3600},
+        {"exp": timedelta(minutes=-2)},
+        {"nbf": timedelta(hours=1)},
+        {"iat": timedelta(hours=1)},
         {"aud": "others"},
         {"iss": "others"},
         {"kind": "root"},

@@ -64,6 +64,7 @@ OUTAGE: Final = (
     httpx2.HTTPError,
     IncompleteLogError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # how a connection behaves whose backend was terminated just before
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
