@@ -61,7 +61,7 @@ class Policy(Value):
 
 class TenantSettings(Value):
     name: Name
-    portal_url: str | None = Field(default=None, max_length=2000, pattern=r"^https?://[^\s/?#<>\"]+[^\s?#<>\"]*$")
+    portal_url: str | None = Field(default=None, max_length=2000, pattern=r'^https?://[^\s/?#<>"]+[^\s?#<>"]*$')
     locale: Locale = "en"
 
 

@@ -1,0 +1,150 @@
+"""What is written in docs/reference is what the code says, and says all of it."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any, Final, TypeVar
+
+import pytest
+from jsonschema import Draft202012Validator
+from pydantic import ValidationError
+
+import generate
+from reference import errors
+from reference.schemas import file_name
+from vinculum_command.domain import rejections
+from vinculum_command.domain.access import AcceptInvitation, SettleAccess
+from vinculum_command.domain.commands import Command, EffectiveAt
+from vinculum_command.http.routes import COMMANDS
+from vinculum_shared import problems
+from vinculum_shared.contracts.catalogue import EVENT_TYPES
+from vinculum_shared.contracts.envelope import CONTENT_TYPE, Unrecognised, long_type, schema_uri
+from vinculum_shared.contracts.events import Event
+from vinculum_shared.problems import Problem
+
+pytestmark = pytest.mark.contract
+
+COMMITTED: Final = generate.committed()
+ASYNCAPI: Final[dict[str, Any]] = json.loads(COMMITTED["asyncapi.json"])
+NOT_GIVEN_BY_NAME: Final = {AcceptInvitation, SettleAccess}
+BASES: Final = {Command, EffectiveAt}
+NOT_ANSWERED_YET: Final = {rejections.SuccessorRequired, problems.UnsupportedMediaType}
+
+T = TypeVar("T")
+
+
+def ours(base: type[T]) -> Iterator[type[T]]:
+    """Find the classes of the packages that derive from a class, not those that tests make."""
+    for each in base.__subclasses__():
+        if each.__module__.startswith("vinculum_"):
+            yield each
+            yield from ours(each)
+
+
+def leaves(base: type[T]) -> set[type[T]]:
+    return {each for each in ours(base) if not list(ours(each))}
+
+
+def test_no_document_is_stale() -> None:
+    new = generate.documents()
+    assert [name for name in {*COMMITTED, *new} if COMMITTED.get(name) != new.get(name)] == [], generate.RENEW
+
+
+def test_no_frozen_contract_is_broken() -> None:
+    assert generate.changes(COMMITTED, generate.documents()) == []
+
+
+def test_every_type_with_a_stream_is_in_the_catalogue() -> None:
+    assert leaves(Event) - {Unrecognised} == set(EVENT_TYPES.values())
+    assert all(event_type.STREAM for event_type in EVENT_TYPES.values())
+
+
+def test_every_type_says_when_it_happens() -> None:
+    assert [each for each in EVENT_TYPES.values() if not each.__dict__["__doc__"]] == []
+    for event_type in EVENT_TYPES.values():
+        assert f"### {event_type.__name__}\n\n{event_type.__doc__}" in COMMITTED["events.md"]
+        assert f"`{long_type(event_type)}`, version {event_type.VERSION}" in COMMITTED["events.md"]
+
+
+@pytest.mark.parametrize("event_type", EVENT_TYPES.values(), ids=EVENT_TYPES)
+def test_a_schema_is_valid_open_and_named_by_its_type(event_type: type[Event]) -> None:
+    schema = json.loads(COMMITTED[f"schemas/{file_name(event_type)}.json"])
+    Draft202012Validator.check_schema(schema)
+    assert schema["$id"] == schema_uri(event_type) == schema["properties"]["dataschema"]["const"]
+    assert schema["properties"]["type"]["const"] == long_type(event_type)
+    assert "additionalProperties" not in {*schema, *schema["properties"]["data"]}
+
+
+def test_patterns_are_read_the_same_by_ecmascript() -> None:
+    """In its unicode mode, as JSON Schema wants it: nothing is escaped that needs not be."""
+    for name in (name for name in COMMITTED if name.endswith(".json")):
+        for pattern in re.findall(r'"pattern": ("(?:[^"\\\\]|\\\\.)*")', COMMITTED[name]):
+            assert set(re.findall(r"\\([^a-zA-Z0-9])", json.loads(pattern))) <= set("^$\\.*+?()[]{}|/"), pattern
+
+
+def test_every_command_refuses_fields_that_it_does_not_know() -> None:
+    for command in {*ours(Command)} - BASES:
+        with pytest.raises(ValidationError) as refused:
+            command.model_validate({"no_such_field": 1})
+        assert ("extra_forbidden", ("no_such_field",)) in [(e["type"], e["loc"]) for e in refused.value.errors()]
+
+
+def test_every_command_says_what_it_is_for() -> None:
+    for name, command in COMMANDS.items():
+        docstring = command.__dict__["__doc__"]
+        assert docstring, name
+        assert f"### {name}\n\n{docstring}" in COMMITTED["commands.md"]
+
+
+def test_every_command_has_a_route() -> None:
+    assert {*ours(Command)} - BASES - NOT_GIVEN_BY_NAME == set(COMMANDS.values())
+
+
+def test_every_problem_that_is_no_base_of_others_is_in_the_catalogue() -> None:
+    answered = errors.answered()  # imports every module, and with it every problem
+    assert {each.code for each in leaves(Problem) - NOT_ANSWERED_YET} <= {each.problem.code for each in answered}
+    for each in answered:
+        assert f"| `{each.problem.code}` | {each.problem.status} | {each.problem.title} |" in COMMITTED["errors.md"]
+
+
+def test_one_code_has_one_status() -> None:
+    errors.answered()
+    assert len({(each.code, each.status) for each in ours(Problem)}) == len({each.code for each in ours(Problem)})
+
+
+def test_the_topic_has_a_message_of_every_type() -> None:
+    assert set(ASYNCAPI["components"]["messages"]) == set(EVENT_TYPES)
+    channel = ASYNCAPI["channels"]["events"]
+    assert channel["messages"] == {name: {"$ref": f"#/components/messages/{name}"} for name in EVENT_TYPES}
+    for name, message in ASYNCAPI["components"]["messages"].items():
+        assert message["name"] == long_type(EVENT_TYPES[name])
+        assert message["payload"]["schema"] == {"$ref": f"schemas/{file_name(EVENT_TYPES[name])}.json"}
+
+
+def test_the_topic_is_described_as_asyncapi_3_with_kafka_bindings() -> None:
+    assert ASYNCAPI["asyncapi"] == "3.0.0"
+    assert {"title", "version"} <= set(ASYNCAPI["info"])
+    assert {each["action"] for each in ASYNCAPI["operations"].values()} == {"send"}
+    assert ASYNCAPI["channels"]["events"]["address"] == "vinculum.events.v1"
+    trait = ASYNCAPI["components"]["messageTraits"]["event"]
+    assert trait["contentType"] == ASYNCAPI["defaultContentType"] == CONTENT_TYPE
+    assert trait["bindings"]["kafka"]["key"]["description"] == "The tenant."
+
+
+def test_every_reference_leads_somewhere() -> None:
+    for name, text in COMMITTED.items():
+        if name.endswith(".json"):
+            document = json.loads(text)
+            for reference in re.findall(r'"\$ref": "([^"]+)"', text):
+                file, _, pointer = reference.partition("#")
+                target = json.loads(COMMITTED[file]) if file else document
+                for key in filter(None, pointer.split("/")):
+                    target = target[key]
+
+
+def test_every_link_leads_somewhere() -> None:
+    for name in ("events.md", "commands.md", "errors.md"):
+        text = COMMITTED[name]
+        headings = {heading.lower() for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+        for link in re.findall(r"\]\(([^)]+)\)", text):
+            assert link.removeprefix("#") in headings if link.startswith("#") else link in COMMITTED, (name, link)

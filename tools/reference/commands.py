@@ -1,0 +1,98 @@
+"""The catalogue of commands, to be read."""
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Final
+
+from reference.markdown import Schema, code, in_words, table
+from reference.schemas import Untitled
+from vinculum_command.domain.access import AcceptInvitation
+from vinculum_command.domain.commands import ROLES_FOR, Command
+from vinculum_command.http.openapi import Acceptance
+from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, ROUTES
+from vinculum_shared.contracts.staff import Role
+
+INTRODUCTION: Final = """\
+# Commands
+
+A command is a request to the command service. Each answers once its events are durable, takes `Idempotency-Key`,
+`If-Match` and `?dry_run=true`, and is a line of `POST /v1/commands/batch` by its name, with the fields of its path
+beside those of its body. A field that a command doesn't know is refused. What a refusal means is in
+[errors.md](errors.md), what comes of a command in [events.md](events.md). Ids like TD-3 name statements about the
+products whose rules these are.
+"""
+
+
+def document() -> str:
+    parts = [INTRODUCTION]
+    for noun, commands in groupby(COMMANDS.values(), noun_of):
+        parts.append(f"## {noun.capitalize()}\n")
+        for command in commands:
+            parts += command_section(command)
+    return "\n".join([*parts, *invitation_section()])
+
+
+def noun_of(command: type[Command]) -> str:
+    return command.__module__.removeprefix("vinculum_command.domain.").partition(".")[0]
+
+
+def command_section(command: type[Command]) -> Iterator[str]:
+    yield f"### {command.__name__}\n"
+    yield f"{command.__doc__}\n"
+    for route, each in ROUTES.items():
+        if each is command:
+            method, path = route.split(" ")
+            yield f"`{method} /v1{path}`\n"
+    yield f"Given by {givers(command)}.\n"
+    yield from field_table(command.model_json_schema(schema_generator=Untitled), PATH_FIELDS[command])
+
+
+def givers(command: type[Command]) -> str:
+    if command.ROLE == "platform":
+        return "a platform token"
+    *others, last = [role for role in ORDER if role in ROLES_FOR[command.ROLE]]
+    roles = f"{', '.join(others)} or {last}" if others else last
+    return f"staff with the role {roles}, and services with the scope commands"
+
+
+ORDER: Final[tuple[Role, ...]] = ("admin", "manager", "agent")
+
+
+def field_table(model: Schema, in_path: frozenset[str]) -> Iterator[str]:
+    definitions = model.get("$defs", {})
+    rows = list(field_rows(model, definitions, in_path))
+    if rows:
+        yield table(("field", "value", ""), rows)
+
+
+def field_rows(
+    model: Schema, definitions: dict[str, Schema], in_path: frozenset[str], prefix: str = ""
+) -> Iterator[tuple[str, str, str]]:
+    for name, each in model.get("properties", {}).items():
+        if name in in_path:
+            continue
+        required = "required" if name in model.get("required", ()) else ""
+        inner = object_of(each, definitions)
+        if inner is None:
+            yield code(f"{prefix}{name}"), in_words(each), required
+        else:
+            many = "[]" if each.get("type") == "array" else ""
+            yield code(f"{prefix}{name}{many}"), "list of objects" if many else "object", required
+            yield from field_rows(inner, definitions, frozenset(), f"{prefix}{name}{many}.")
+
+
+def object_of(field: Schema, definitions: dict[str, Schema]) -> Schema | None:
+    """Find the schema of the object, or of the objects of the list, that a field is."""
+    for each in (field, field.get("items", {}), *field.get("anyOf", ())):
+        if "$ref" in each:
+            return definitions[each["$ref"].rpartition("/")[2]]
+    return None
+
+
+def invitation_section() -> Iterator[str]:
+    yield "## Invitations\n"
+    yield f"### {AcceptInvitation.__name__}\n"
+    yield f"{AcceptInvitation.__doc__}\n"
+    yield "`POST /v1/invitations/accept`\n"
+    yield "Given by whoever has the invitation's token; no bearer is needed.\n"
+    yield from field_table(Acceptance.model_json_schema(schema_generator=Untitled), frozenset())
