@@ -70,6 +70,17 @@ async def test_an_event_that_comes_again_is_dropped(reader: Reader, kafka: str, 
     assert await reader.applied("acme") == [1, 2, 3, 4, 5, 6]
 
 
+async def test_an_event_that_comes_twice_in_one_batch_is_applied_once(
+    known: Reader, kafka: str, topic: str, log: LogServer, no_log: None
+) -> None:
+    """A relay that starts again after a failure sends again what it had sent."""
+    lines = one_by_one(log.log("acme"), 9)
+    await publish(kafka, topic, "acme", [*lines[:6], *lines[:6], *lines[3:], *lines])
+    async with running(known):
+        await known.reached("acme", 10)
+    assert await known.applied("acme") == list(range(1, 11))
+
+
 async def test_a_reader_that_starts_again_goes_on_where_it_was(
     reader: Reader, kafka: str, topic: str, log: LogServer
 ) -> None:

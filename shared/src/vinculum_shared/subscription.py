@@ -152,9 +152,11 @@ class Subscription:
         claims = {each.partition: claim for each, claim in partitions.claims.items()}
         lines = [line for claim in claims.values() for _, line in claim.held]
         positions = await self.positions({line.tenant for line in lines}) if lines else {}
-        for tenant, till in missing(lines, positions).items():
+        new, waiting = following(lines, positions)
+        for tenant, till in waiting.items():
             positions[tenant] = await self.catch_up(tenant, positions[tenant], till)
-        new = [line for line in lines if line.position > positions[line.tenant]]
+        if waiting:
+            new, _ = following(lines, positions)
         whole, _ = whole_commits(new)
         applied = positions | {line.tenant: line.position for line in whole}
         for claim in claims.values():
@@ -261,16 +263,18 @@ class Subscription:
         return Freshness(position=position, lag_events=max(0, end - position), lag_seconds=lag_seconds)
 
 
-def missing(lines: Iterable[Line], positions: Mapping[str, int]) -> dict[str, int]:
-    """The tenants of whose log something is missing before one of the lines, and the last line that waits for it."""
+def following(lines: Iterable[Line], positions: Mapping[str, int]) -> tuple[list[Line], dict[str, int]]:
+    """The lines that follow on the positions, each once; and, where some are missing, the last that waits for them."""
     reached = dict(positions)
+    new: list[Line] = []
     waiting: dict[str, int] = {}
     for line in lines:
         if line.position == reached[line.tenant] + 1:
             reached[line.tenant] = line.position
+            new.append(line)
         elif line.position > reached[line.tenant]:
-            waiting[line.tenant] = line.position
-    return waiting
+            waiting[line.tenant] = max(line.position, waiting.get(line.tenant, 0))
+    return new, waiting
 
 
 def recorded_at(line: Line) -> datetime:
