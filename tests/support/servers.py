@@ -15,7 +15,7 @@ from typing import Final
 import psutil
 import pytest
 
-from vinculum_devstack import ports
+from vinculum_devstack import ports, stack
 from vinculum_devstack.folder import only_one, prepare
 from vinculum_devstack.kafka import Kafka
 from vinculum_devstack.postgres import Postgres
@@ -96,6 +96,6 @@ def clear_away_the_dead() -> None:
 
 
 def remove(folder: Path) -> None:
-    processes = Processes(folder)
-    asyncio.run(processes.stop(*processes.names()))
+    for data in (folder / "stack", folder):
+        asyncio.run(stack.down(data))
     shutil.rmtree(folder)
