@@ -164,7 +164,7 @@ def parse_head(key: str, state: str) -> Head:
 
 
 def absent(key: str) -> Stored:
-    return Stored(0, None, kind_of(key)())
+    return Stored(0, None, kind_of(key).absent(key))
 
 
 LINKS: LiteralString = """

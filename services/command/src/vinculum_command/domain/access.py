@@ -13,10 +13,9 @@ from uuid import UUID
 from vinculum_command.domain.commands import Command, Decision, EffectiveAt, Needs, Next
 from vinculum_command.domain.heads.accounts import Account
 from vinculum_command.domain.heads.contacts import Contact
-from vinculum_command.domain.heads.head import Mark
+from vinculum_command.domain.heads.head import Entry, Mark
 from vinculum_command.domain.heads.links import ENTERS, Access, Coverage, Link, Members, Memberships
-from vinculum_command.domain.heads.tenants import Tenant
-from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX, Enumeration, Heads, Readable
+from vinculum_command.domain.heads.view import Enumeration, Heads, Readable
 from vinculum_command.domain.rejections import (
     EmailNotFound,
     EmailRequired,
@@ -50,8 +49,8 @@ def may_enter(
     marks = tuple(mark for mark in (link.mark, account.archived, contact.inactive) if mark)
     if not link.linked:
         return Decided(allowed=False, state="off", code="contact_not_linked", because=marks)
-    asked = link.access if email_id is None else {email_id: link.access[email_id]} if email_id in link.access else {}
-    best = min(asked.values(), key=lambda access: _BEST_FIRST.index(access.state), default=None)
+    asked = [access for each, access in link.access.items() if email_id in {None, each} and contact.email(each)]
+    best = min(asked, key=lambda access: _BEST_FIRST.index(access.state), default=None)
     if best is None:
         return Decided(allowed=False, state="off", code="access_off", because=marks)
     marks = (*marks, best.mark)
@@ -85,14 +84,16 @@ class SetPortalAccess(EffectiveAt):
     def decide(self, heads: Heads) -> Decision:
         self.check_past(heads)
         link = heads.linked(self.account_id, self.contact_id)
+        contact = heads.known_contact(self.contact_id)
+        if self.email_id and contact.email(self.email_id) is None:
+            raise EmailNotFound(email_id=self.email_id)
         if not self.login:
             yield from close(link, "revoked", only=self._off(heads, link))
             return
-        heads.active_account(self.account_id)
-        contact = heads.active_contact(self.contact_id)
+        heads.check_active(self.account_id, self.contact_id)
         if heads.policy.access_unit == "none":
             raise PortalDisabled
-        email_id = self._address(heads, contact)
+        email_id = self.email_id or self._only_address(heads, contact)
         access = link.access.get(email_id)
         if access and (access.state == "active" or (access.state == "invited" and _fresh(access, heads.at))):
             return
@@ -106,17 +107,12 @@ class SetPortalAccess(EffectiveAt):
             raise _which_address()
         return self.email_id
 
-    def _address(self, heads: Heads, contact: Contact) -> EmailId:
-        if not contact.emails:
+    def _only_address(self, heads: Heads, contact: Contact) -> EmailId:
+        if contact.primary_email is None:
             raise EmailRequired(contact_id=self.contact_id)
-        if self.email_id is not None:
-            if contact.email(self.email_id) is None:
-                raise EmailNotFound(email_id=self.email_id)
-            return self.email_id
         if heads.policy.access_unit == "email" and len(contact.emails) > 1:
             raise _which_address()
-        primary = contact.primary_email or contact.emails[0]
-        return primary.email_id
+        return contact.primary_email.email_id
 
 
 def _which_address() -> Invalid:
@@ -146,17 +142,20 @@ class AcceptInvitation(Command):
             raise InvitationInvalid
         if heads.account(self.account_id).archived or heads.contact(self.contact_id).inactive:
             raise InvitationInvalid
+        if access.state == "suspended":  # until its turn comes to be invited anew
+            raise InvitationInvalid
         if access.state == "invited":
             yield _changed(link, self.email_id, access, "active", "accepted")
 
 
 class SettleAccess(Command):
-    """Suspend or give back what one commit was too small for: the links after `after` of an account or a contact."""
+    """Go on with what one commit was too small for: the links after `after` of an account, a contact or an address."""
 
     ROLE: ClassVar[Needs] = "system"
 
     account_id: AccountId | None = None
     contact_id: ContactId | None = None
+    email_id: EmailId | None = None
     after: str = ""
 
     def target(self) -> str:
@@ -165,36 +164,54 @@ class SettleAccess(Command):
     def decide(self, heads: Heads) -> Decision:
         if self.account_id:
             yield from settle_account(heads, self.account_id, self.after)
+        elif self.contact_id and self.email_id:
+            yield from settle_address(heads, self.contact_id, self.email_id, self.after)
         elif self.contact_id:
             yield from settle_contact(heads, self.contact_id, self.after)
 
 
 def settle_account(heads: Heads, account_id: AccountId, after: str = "") -> Decision:
     """Bring the access of an account's links in line with its being archived or not."""
-    if heads.account(account_id).archived:
-        links = heads.links(Enumeration(account_id=account_id, entry="on", after=after))
-        yield from _suspend(links[:LINKS_AT_ONCE_MAX], "account_archived")
-    else:
-        links = heads.links(Enumeration(account_id=account_id, entry="suspended", after=after))
-        heads.prefetch(Contact.key(contact_id=link.contact_id) for link in links)
-        awake = [link for link in links if link.contact_id and not heads.contact(link.contact_id).inactive]
-        yield from _give_back(heads, awake[:LINKS_AT_ONCE_MAX], "account_restored")
-    if len(links) > LINKS_AT_ONCE_MAX:
-        yield Next(SettleAccess(account_id=account_id, after=_key(links[LINKS_AT_ONCE_MAX - 1])))
+    archived = heads.account(account_id).archived
+    entry: Entry = "on" if archived else "suspended"
+    links = heads.links(Enumeration(account_id=account_id, entry=entry, after=after))
+    heads.prefetch(beside(links.found))
+    for link in links.found:
+        if archived:
+            yield from _suspend(link, "account_archived")
+        elif not heads.known_contact(link.ids[1]).inactive:
+            yield from _give_back(heads, link, "account_restored")
+    if links.after:
+        yield Next(SettleAccess(account_id=account_id, after=links.after))
 
 
 def settle_contact(heads: Heads, contact_id: ContactId, after: str = "") -> Decision:
     """Bring the access of a contact's links in line with its being inactive or not."""
-    if heads.contact(contact_id).inactive:
-        links = heads.links(Enumeration(contact_id=contact_id, entry="on", after=after))
-        yield from _suspend(links[:LINKS_AT_ONCE_MAX], "contact_deactivated")
-    else:
-        links = heads.links(Enumeration(contact_id=contact_id, entry="suspended", after=after))
-        heads.prefetch(Account.key(account_id=link.account_id) for link in links)
-        awake = [link for link in links if link.account_id and not heads.account(link.account_id).archived]
-        yield from _give_back(heads, awake[:LINKS_AT_ONCE_MAX], "contact_reactivated")
-    if len(links) > LINKS_AT_ONCE_MAX:
-        yield Next(SettleAccess(contact_id=contact_id, after=_key(links[LINKS_AT_ONCE_MAX - 1])))
+    inactive = heads.contact(contact_id).inactive
+    entry: Entry = "on" if inactive else "suspended"
+    links = heads.links(Enumeration(contact_id=contact_id, entry=entry, after=after))
+    heads.prefetch(beside(links.found))
+    for link in links.found:
+        if inactive:
+            yield from _suspend(link, "contact_deactivated")
+        elif not heads.known_account(link.ids[0]).archived:
+            yield from _give_back(heads, link, "contact_reactivated")
+    if links.after:
+        yield Next(SettleAccess(contact_id=contact_id, after=links.after))
+
+
+def settle_address(heads: Heads, contact_id: ContactId, email_id: EmailId, after: str = "") -> Decision:
+    """Close what an address opened that is gone; let what another address opened begin again with an invitation."""
+    gone = heads.contact(contact_id).email(email_id) is None
+    links = heads.links(Enumeration(contact_id=contact_id, after=after))
+    heads.prefetch(beside(links.found))
+    for link in links.found:
+        if gone:
+            yield from close(link, "email_removed", only=email_id)
+        else:
+            yield from _invite_anew(heads, link, email_id)
+    if links.after:
+        yield Next(SettleAccess(contact_id=contact_id, email_id=email_id, after=links.after))
 
 
 def close(link: Link, why: AccessReason, only: EmailId | None = None) -> Iterator[Event]:
@@ -204,8 +221,7 @@ def close(link: Link, why: AccessReason, only: EmailId | None = None) -> Iterato
             yield _changed(link, email_id, access, "off", why)
 
 
-def invite_anew(heads: Heads, link: Link, email_id: EmailId) -> Iterator[Event]:
-    """Let an access begin again with an invitation, since its address is another one now (trap 3)."""
+def _invite_anew(heads: Heads, link: Link, email_id: EmailId) -> Iterator[Event]:
     access = link.access.get(email_id)
     if access is None:
         return
@@ -215,24 +231,21 @@ def invite_anew(heads: Heads, link: Link, email_id: EmailId) -> Iterator[Event]:
         yield _invited(heads, link, email_id, access, "email_changed")
 
 
-def _suspend(links: Iterable[Link], why: AccessReason) -> Iterator[Event]:
-    for link in links:
-        for email_id, access in link.access.items():
-            if access.state in ENTERS:
-                yield _changed(link, email_id, access, "suspended", why)
+def _suspend(link: Link, why: AccessReason) -> Iterator[Event]:
+    for email_id, access in link.access.items():
+        if access.state in ENTERS:
+            yield _changed(link, email_id, access, "suspended", why)
 
 
-def _give_back(heads: Heads, links: Iterable[Link], why: AccessReason) -> Iterator[Event]:
-    for link in links:
-        for email_id, access in link.access.items():
-            if access.underneath == "invited":
-                yield _invited(heads, link, email_id, access, why)
-            elif access.underneath == "active":
-                yield _changed(link, email_id, access, "active", why)
+def _give_back(heads: Heads, link: Link, why: AccessReason) -> Iterator[Event]:
+    for email_id, access in link.access.items():
+        if access.underneath == "invited":
+            yield _invited(heads, link, email_id, access, why)
+        elif access.underneath == "active":
+            yield _changed(link, email_id, access, "active", why)
 
 
 def _invited(heads: Heads, link: Link, email_id: EmailId, access: Access | None, why: AccessReason) -> Event:
-    heads.prefetch([Tenant.key(tenant=heads.tenant)])
     settings = heads.tenant_settings
     if settings is None or settings.portal_url is None:
         raise PortalUrlMissing
@@ -287,5 +300,6 @@ def pair_keys(account_id: AccountId, contact_id: ContactId) -> Iterator[str]:
     yield Coverage.key(account_id=account_id)
 
 
-def _key(link: Link) -> str:
-    return Link.key(account_id=link.account_id, contact_id=link.contact_id)
+def beside(links: Iterable[Link]) -> Iterator[str]:
+    """Name what is read or moved together with links that are there."""
+    return (key for link in links for key in pair_keys(*link.ids))

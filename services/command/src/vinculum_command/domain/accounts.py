@@ -8,8 +8,9 @@ from pydantic import Field
 from vinculum_command.domain.access import pair_keys, settle_account
 from vinculum_command.domain.commands import Command, Decision, new_id
 from vinculum_command.domain.contacts import profiles
-from vinculum_command.domain.contacts.profiles import NewContact
+from vinculum_command.domain.contacts.profiles import NewContact, logins
 from vinculum_command.domain.heads.accounts import Account
+from vinculum_command.domain.heads.links import Members
 from vinculum_command.domain.heads.view import Enumeration, Heads, Readable
 from vinculum_command.domain.links import LinkedContact, link
 from vinculum_command.domain.rejections import ContactRequired, IdTaken
@@ -41,8 +42,7 @@ class CreateAccount(AccountProfile, Command):
     new_contacts: tuple[NewMember, ...] = Field(default=(), max_length=200)
 
     def reads(self) -> Iterable[Readable]:
-        yield f"members/{self.id}"
-        yield f"coverage/{self.id}"
+        yield Members.key(account_id=self.id)
         for member in self.link_contacts:
             yield from pair_keys(self.id, member.contact_id)
         for new in self.new_contacts:
@@ -51,6 +51,7 @@ class CreateAccount(AccountProfile, Command):
     def decide(self, heads: Heads) -> Decision:
         if heads.exists(Account.key(account_id=self.id)):
             raise IdTaken(account_id=self.id)
+        heads.prefetch(logins(heads, *self.new_contacts))
         yield AccountCreated.of(self, account_id=self.id)
         for member in self.link_contacts:
             yield from link(heads, self.id, member.contact_id, member)
@@ -73,9 +74,10 @@ class ChangeAccount(Command):
     external_ids: ExternalIds = Field(default_factory=dict)
 
     def decide(self, heads: Heads) -> Decision:
-        before = heads.active_account(self.account_id).profile
+        heads.check_active(self.account_id)
+        before = heads.account(self.account_id).profile
         assert before
-        after = before.model_copy(update=self.given(AccountProfile))
+        after = before.evolve(**self.given(AccountProfile))
         if after != before:
             yield AccountChanged(account_id=self.account_id, before=before, after=after)
 

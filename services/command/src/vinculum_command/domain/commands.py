@@ -9,9 +9,9 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from vinculum_command.domain.heads.staff import StaffUser
-from vinculum_command.domain.heads.tenants import Rules
+from vinculum_command.domain.heads.tenants import Rules, Tenant
 from vinculum_command.domain.heads.view import Heads, Readable
-from vinculum_command.domain.rejections import Forbidden, VersionMismatch
+from vinculum_command.domain.rejections import Forbidden, TenantNotFound, VersionMismatch
 from vinculum_shared.contracts.events import ActorKind, Event
 from vinculum_shared.contracts.staff import Role
 from vinculum_shared.contracts.topics import Topic
@@ -149,22 +149,26 @@ def decide(order: Order, heads: Heads) -> tuple[list[Caution], list[Command]]:
     cautions: list[Caution] = []
     following: list[Command] = []
     authorise(order, heads)
-    if order.expected not in {None, heads.version(order.command.target())}:
-        raise VersionMismatch(version=heads.version(order.command.target()))
+    if heads.rules.policy is None and order.command.ROLE != "platform":
+        raise TenantNotFound(tenant=order.tenant)
+    version = heads.version(order.command.target())
     for outcome in order.command.decide(heads):
         match outcome:
             case Event():
-                heads.record(outcome)
+                heads.move(outcome)
             case Caution():
                 cautions.append(outcome)
             case Next():
                 following.append(outcome.command)
+    if order.expected not in {None, version}:
+        raise VersionMismatch(version=version)
     return cautions, following
 
 
 def reads(order: Order) -> Iterable[Readable]:
     """Name what deciding the order is likely to read."""
     yield Rules.key()
+    yield Tenant.key(tenant=order.tenant)
     yield order.command.target()
     if order.caller.kind == "staff":
         yield StaffUser.key(staff_id=order.caller.id)

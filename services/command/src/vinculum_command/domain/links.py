@@ -8,10 +8,10 @@ from pydantic import Field, model_validator
 from vinculum_command.domain.access import close, pair_keys
 from vinculum_command.domain.commands import Decision, EffectiveAt
 from vinculum_command.domain.contacts import profiles
-from vinculum_command.domain.contacts.profiles import NewContact
+from vinculum_command.domain.contacts.profiles import NewContact, logins
 from vinculum_command.domain.heads.links import Link
 from vinculum_command.domain.heads.view import Heads, Readable
-from vinculum_command.domain.notifications import uncovered
+from vinculum_command.domain.notifications import topics_reaching, uncovered
 from vinculum_command.domain.rejections import (
     AccountRequired,
     ContactAlreadyLinked,
@@ -20,9 +20,7 @@ from vinculum_command.domain.rejections import (
 )
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.links import ContactLinked, ContactUnlinked, LinkChanged, LinkTerms
-from vinculum_shared.contracts.topics import TOPICS
-from vinculum_shared.contracts.values import AccountId, Code, ContactId, Input, Name, Text
-from vinculum_shared.recipients import wants_anywhere
+from vinculum_shared.contracts.values import AccountId, Code, ContactId, Input, Text
 
 
 class LinkedContact(LinkTerms, Input):
@@ -66,7 +64,8 @@ class LinkContacts(EffectiveAt):
 
     def decide(self, heads: Heads) -> Decision:
         self.check_past(heads)
-        heads.active_account(self.account_id)
+        heads.check_active(self.account_id)
+        heads.prefetch(logins(heads, *(new.new_contact for new in self.contacts if new.new_contact)))
         for new in self.contacts:
             if new.new_contact:
                 yield from profiles.create(heads, new.new_contact)
@@ -87,21 +86,19 @@ class LinkAccounts(EffectiveAt):
 
     def decide(self, heads: Heads) -> Decision:
         self.check_past(heads)
-        heads.active_contact(self.contact_id)
+        heads.check_active(contact_id=self.contact_id)
+        heads.prefetch(primary_links(heads, self.accounts))
         for new in self.accounts:
             yield from link(heads, new.account_id, self.contact_id, new)
 
 
-class PutLink(EffectiveAt):
+class PutLink(LinkTerms, EffectiveAt):
     """Link the pair, or change what its link says. Fields left out stay."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
 
     account_id: AccountId
     contact_id: ContactId
-    role: Name | None = None
-    job_title: Name | None = None
-    primary: bool = False
 
     def reads(self) -> Iterable[Readable]:
         return pair_keys(self.account_id, self.contact_id)
@@ -111,8 +108,7 @@ class PutLink(EffectiveAt):
 
     def decide(self, heads: Heads) -> Decision:
         self.check_past(heads)
-        heads.active_account(self.account_id)
-        heads.active_contact(self.contact_id)
+        heads.check_active(self.account_id, self.contact_id)
         now = heads.link(self.account_id, self.contact_id)
         given = self.given(LinkTerms)
         if now.linked:
@@ -121,16 +117,13 @@ class PutLink(EffectiveAt):
             yield from link(heads, self.account_id, self.contact_id, LinkTerms(**given))
 
 
-class ChangeLink(EffectiveAt):
+class ChangeLink(LinkTerms, EffectiveAt):
     """Change what a link says."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
 
     account_id: AccountId
     contact_id: ContactId
-    role: Name | None = None
-    job_title: Name | None = None
-    primary: bool = False
 
     def reads(self) -> Iterable[Readable]:
         return pair_keys(self.account_id, self.contact_id)
@@ -138,8 +131,7 @@ class ChangeLink(EffectiveAt):
     def decide(self, heads: Heads) -> Decision:
         self.check_past(heads)
         now = heads.linked(self.account_id, self.contact_id)
-        heads.active_account(self.account_id)
-        heads.active_contact(self.contact_id)
+        heads.check_active(self.account_id, self.contact_id)
         yield from change(heads, now, self.given(LinkTerms))
 
 
@@ -180,25 +172,24 @@ class TransferContact(EffectiveAt):
     def decide(self, heads: Heads) -> Decision:
         self.check_past(heads)
         now = heads.linked(self.from_account_id, self.contact_id)
-        heads.active_account(self.to_account_id)
-        heads.active_contact(self.contact_id)
+        heads.check_active(self.to_account_id, self.contact_id)
         if self.from_account_id != self.to_account_id:
-            terms = now.terms.model_copy(update={"primary": False})
+            terms = now.terms.evolve(primary=False)
             yield from leave(heads, now)
             yield from link(heads, self.to_account_id, self.contact_id, terms)
 
 
 def link(heads: Heads, account_id: AccountId, contact_id: ContactId, terms: LinkTerms) -> Iterator[Event]:
     """Link a pair; a pair that is linked already stays as it is."""
-    heads.active_account(account_id)
-    heads.active_contact(contact_id)
+    heads.check_active(account_id, contact_id)
     if heads.link(account_id, contact_id).linked:
         return
     policy, members, memberships = heads.policy, heads.members(account_id), heads.memberships(contact_id)
     most = policy.max_accounts_per_contact
     if most is not None and memberships.count >= most:
-        visible = [account for account in memberships.accounts if heads.sees(account)]
-        raise ContactAlreadyLinked(contact_id=contact_id, account_id=visible[0] if visible else None)
+        seen = heads.seen(memberships.accounts)
+        facts: dict[str, Any] = {"account_id": seen[0]} if seen else {}
+        raise ContactAlreadyLinked(contact_id=contact_id, **facts)
     primary = terms.primary or (policy.primary_contact == "first_forced" and members.count == 0)
     if primary and members.primary:
         yield from _primary_no_more(heads, account_id, members.primary)
@@ -214,43 +205,48 @@ def link(heads: Heads, account_id: AccountId, contact_id: ContactId, terms: Link
 
 def change(heads: Heads, now: Link, given: dict[str, Any]) -> Iterator[Event]:
     """Change the terms that are given."""
-    assert now.account_id
-    assert now.contact_id
-    after = now.terms.model_copy(update=given)
+    account_id, contact_id = now.ids
+    after = now.terms.evolve(**given)
     if now.terms.primary and not after.primary and heads.policy.primary_contact == "first_forced":
-        raise PrimaryRequired(account_id=now.account_id)
+        raise PrimaryRequired(account_id=account_id)
     if after == now.terms:
         return
-    members = heads.members(now.account_id)
-    if after.primary and members.primary not in {None, now.contact_id}:
-        yield from _primary_no_more(heads, now.account_id, members.primary)
-    yield LinkChanged(account_id=now.account_id, contact_id=now.contact_id, before=now.terms, after=after)
+    primary = heads.members(account_id).primary
+    if after.primary and primary and primary != contact_id:
+        yield from _primary_no_more(heads, account_id, primary)
+    yield LinkChanged(account_id=account_id, contact_id=contact_id, before=now.terms, after=after)
 
 
 def leave(heads: Heads, now: Link, comment: str | None = None) -> Decision:
     """End a link: the account keeps the contacts that it must have, and nothing of the link stays open."""
-    assert now.account_id
-    assert now.contact_id
-    members, policy = heads.members(now.account_id), heads.policy
+    account_id, contact_id = now.ids
+    members, policy = heads.members(account_id), heads.policy
     if members.count <= policy.min_contacts_per_account:
-        raise LastContact(account_id=now.account_id)
+        raise LastContact(account_id=account_id)
     if policy.primary_contact == "first_forced" and now.terms.primary and members.count > 1:
-        raise PrimaryRequired(account_id=now.account_id)
+        raise PrimaryRequired(account_id=account_id)
+    reached = topics_reaching(heads, now)
     yield ContactUnlinked(
-        account_id=now.account_id,
-        contact_id=now.contact_id,
+        account_id=account_id,
+        contact_id=contact_id,
         before=now.terms,
         features=now.features,
         preferences=now.preferences,
         comment=comment,
     )
     yield from close(now, "unlinked")
-    lost = [topic for topic in TOPICS if wants_anywhere(now.preferences, topic)]
-    yield from uncovered(heads, {now.account_id: lost})
+    yield from uncovered(heads, {account_id: reached})
 
 
-def _primary_no_more(heads: Heads, account_id: AccountId, contact_id: ContactId | None) -> Iterator[Event]:
-    assert contact_id
+def primary_links(heads: Heads, accounts: Iterable[LinkedAccount]) -> Iterator[str]:
+    """Name the links that are primary until those of one contact become so."""
+    for new in accounts:
+        primary = heads.members(new.account_id).primary
+        if new.primary and primary:
+            yield Link.key(account_id=new.account_id, contact_id=primary)
+
+
+def _primary_no_more(heads: Heads, account_id: AccountId, contact_id: ContactId) -> Iterator[Event]:
     before = heads.link(account_id, contact_id).terms
-    after = before.model_copy(update={"primary": False})
+    after = before.evolve(primary=False)
     yield LinkChanged(account_id=account_id, contact_id=contact_id, before=before, after=after)

@@ -8,7 +8,7 @@ from pydantic import Field
 from vinculum_command.domain.access import pair_keys
 from vinculum_command.domain.commands import Caution, Command, Decision, MailWithoutPermission, TopicUncovered
 from vinculum_command.domain.heads.contacts import Contact
-from vinculum_command.domain.heads.links import Coverage, Link
+from vinculum_command.domain.heads.links import Coverage, Link, Reached
 from vinculum_command.domain.heads.view import Heads, Readable
 from vinculum_command.domain.rejections import EmailNotFound, PermissionsFixed
 from vinculum_shared.contracts.links import (
@@ -39,15 +39,16 @@ class SetPermissions(Command):
         link = heads.linked(self.account_id, self.contact_id)
         before, after = link.features, tuple(feature for feature in FEATURES if feature in self.features)
         if set(after) - set(before):
-            heads.active_account(self.account_id)
-            heads.active_contact(self.contact_id)
+            heads.check_active(self.account_id, self.contact_id)
         if heads.policy.features_fixed:
             raise PermissionsFixed
         if after == before:
             return
+        reached = topics_reaching(heads, link)
         yield PermissionsChanged(account_id=self.account_id, contact_id=self.contact_id, before=before, after=after)
         closed = [topic for topic in TOPICS if FEATURE_OF[topic] in set(before) - set(after)]
-        yield from _cautions(heads, heads.link(self.account_id, self.contact_id), closed)
+        yield from _held(heads, self.account_id, self.contact_id, closed)
+        yield from uncovered(heads, {self.account_id: reached})
 
 
 class SetNotifications(Command):
@@ -65,77 +66,75 @@ class SetNotifications(Command):
 
     def decide(self, heads: Heads) -> Decision:
         link = heads.linked(self.account_id, self.contact_id)
-        if self.email_id and heads.contact(self.contact_id).email(self.email_id) is None:
+        if self.email_id and heads.known_contact(self.contact_id).email(self.email_id) is None:
             raise EmailNotFound(email_id=self.email_id)
         if any(self.topics.values()):
-            heads.active_account(self.account_id)
-            heads.active_contact(self.contact_id)
+            heads.check_active(self.account_id, self.contact_id)
         before, after = link.preferences, self._after(link.preferences)
         if after == before:
             return
-        ids = {"account_id": self.account_id, "contact_id": self.contact_id}
-        yield NotificationPreferencesChanged.model_validate(ids | {"before": before, "after": after})
-        yield from _cautions(heads, heads.link(self.account_id, self.contact_id), list(self.topics))
+        reached = topics_reaching(heads, link)
+        yield NotificationPreferencesChanged(
+            account_id=self.account_id, contact_id=self.contact_id, before=before, after=after
+        )
+        yield from _held(heads, self.account_id, self.contact_id, self.topics)
+        yield from uncovered(heads, {self.account_id: reached})
 
     def _after(self, before: NotificationPreferences) -> NotificationPreferences:
         if self.email_id:
             own = {**before.by_email.get(self.email_id, {}), **self.topics}
-            return before.model_copy(update={"by_email": {**before.by_email, self.email_id: own}})
+            return before.evolve(by_email={**before.by_email, self.email_id: own})
         on = {topic: topic in before.topics for topic in TOPICS} | dict(self.topics)
-        return before.model_copy(update={"topics": tuple(topic for topic in TOPICS if on[topic])})
+        return before.evolve(topics=tuple(topic for topic in TOPICS if on[topic]))
 
 
-def _cautions(heads: Heads, link: Link, topics: Iterable[Topic]) -> Iterator[Caution]:
-    """Warn of topics that are on but held, and of those that reach nobody now."""
-    assert link.account_id
-    assert link.contact_id
-    off: list[Topic] = []
-    for topic in topics:
-        if not wants_anywhere(link.preferences, topic):
-            off.append(topic)
-        elif heads.policy.mail_without_permission == "hold" and FEATURE_OF[topic] not in link.features:
-            off.append(topic)
-            yield MailWithoutPermission(account_id=link.account_id, contact_id=link.contact_id, topic=topic)
-    yield from uncovered(heads, {link.account_id: off})
+def _held(heads: Heads, account_id: AccountId, contact_id: ContactId, topics: Iterable[Topic]) -> Iterator[Caution]:
+    """Warn of each of these topics that is on, but whose mail is held."""
+    link = heads.link(account_id, contact_id)
+    if heads.policy.mail_without_permission == "hold":
+        for topic in topics:
+            if wants_anywhere(link.preferences, topic) and FEATURE_OF[topic] not in link.features:
+                yield MailWithoutPermission(account_id=account_id, contact_id=contact_id, topic=topic)
 
 
-def uncovered(heads: Heads, lost: Mapping[AccountId, Iterable[Topic]]) -> Iterator[Caution]:
-    """Warn of each topic that an account has lost its last recipient of."""
-    heads.prefetch(Coverage.key(account_id=account_id) for account_id, topics in lost.items() if topics)
-    asked = [(account_id, topic) for account_id, topics in lost.items() for topic in topics]
-    near = [each for each in asked if _few(heads, *each)]
-    pairs = {
-        (account_id, contact_id) for account_id, topic in near for contact_id in _reached(heads, account_id, topic)
-    }
-    heads.prefetch(Link.key(account_id=account_id, contact_id=contact_id) for account_id, contact_id in pairs)
-    heads.prefetch(Contact.key(contact_id=contact_id) for _, contact_id in pairs)
+def topics_reaching(heads: Heads, link: Link) -> list[Topic]:
+    """Give the topics that the contact of a link gets mail about now."""
     hold = heads.policy.mail_without_permission
-    for account_id, topic in near:
-        links = [heads.link(account_id, contact_id) for contact_id in _reached(heads, account_id, topic)]
+    return [topic for topic in TOPICS if recipients(topic, members(heads, [link]), mail_without_permission=hold)]
+
+
+def uncovered(heads: Heads, reached: Mapping[AccountId, Iterable[Topic]]) -> Iterator[Caution]:
+    """Warn of each topic that reached somebody of the account, and now reaches nobody."""
+    heads.prefetch(Coverage.key(account_id=account_id) for account_id, topics in reached.items() if topics)
+    left = {
+        (account_id, topic): heads.coverage(account_id).topics.get(topic, Reached())
+        for account_id, topics in reached.items()
+        for topic in topics
+    }
+    # Where not all of them are known by id, they are many, and are taken to reach somebody.
+    few = {each: who.contacts for each, who in left.items() if who.count == len(who.contacts)}
+    heads.prefetch(
+        key
+        for (account_id, _), contacts in few.items()
+        for contact_id in contacts
+        for key in (Link.key(account_id=account_id, contact_id=contact_id), Contact.key(contact_id=contact_id))
+    )
+    hold = heads.policy.mail_without_permission
+    for (account_id, topic), contacts in few.items():
+        links = [heads.link(account_id, contact_id) for contact_id in contacts]
         if not recipients(topic, members(heads, links), mail_without_permission=hold):
             yield TopicUncovered(account_id=account_id, topic=topic)
-
-
-def _reached(heads: Heads, account_id: AccountId, topic: Topic) -> tuple[ContactId, ...]:
-    reached = heads.coverage(account_id).topics.get(topic)
-    return reached.contacts if reached else ()
-
-
-def _few(heads: Heads, account_id: AccountId, topic: Topic) -> bool:
-    """Tell if those who have the topic on are all known by id; more than that are taken to reach somebody."""
-    reached = heads.coverage(account_id).topics.get(topic)
-    return reached is None or reached.count <= len(reached.contacts)
 
 
 def members(heads: Heads, links: Iterable[Link]) -> Iterator[Member]:
     """Give the links' contacts as `recipients` wants them."""
     for link in links:
-        if link.contact_id:
-            contact = heads.known_contact(link.contact_id)
-            yield Member(
-                contact_id=link.contact_id,
-                active=not contact.inactive,
-                emails=contact.emails,
-                preferences=link.preferences,
-                features=frozenset(link.features),
-            )
+        _, contact_id = link.ids
+        contact = heads.known_contact(contact_id)
+        yield Member(
+            contact_id=contact_id,
+            active=not contact.inactive,
+            emails=contact.emails,
+            preferences=link.preferences,
+            features=frozenset(link.features),
+        )

@@ -5,7 +5,7 @@ from typing import Any, Final, get_args
 
 from pydantic import ValidationError
 
-from vinculum_shared.contracts.tenants import Policy, Profile
+from vinculum_shared.contracts.tenants import ManagerRange, ManagerRanges, Policy, Profile
 
 _ANY: Final = {"min": 0, "max": None}
 _UP_TO_ONE: Final = {"min": 0, "max": 1}
@@ -67,7 +67,17 @@ def effective(profile: Profile, overrides: Mapping[str, Any]) -> Policy:
         else:
             values[name] = value
     try:
-        return Policy.model_validate(values)
+        policy = Policy.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return policy.evolve(managers=_with_second(policy.managers)) if policy.second_manager else policy
+
+
+def _with_second(managers: ManagerRanges) -> ManagerRanges:
+    """Let accounts and opportunities that have one manager at most have two (TL-11)."""
+    return managers.evolve(account=_two(managers.account), opportunity=_two(managers.opportunity))
+
+
+def _two(managers: ManagerRange) -> ManagerRange:
+    return managers.evolve(max=2) if managers.max == 1 else managers

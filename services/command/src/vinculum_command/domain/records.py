@@ -1,20 +1,22 @@
 """Records: what belongs to an account, is sent and reminded of."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from vinculum_command.domain.access import pair_keys
 from vinculum_command.domain.commands import Command, Decision, TopicUncovered, new_id
+from vinculum_command.domain.heads.accounts import Account
 from vinculum_command.domain.heads.contacts import Contact
-from vinculum_command.domain.heads.links import Link
+from vinculum_command.domain.heads.links import Memberships
 from vinculum_command.domain.heads.records import Record
 from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX, Enumeration, Heads, Readable
 from vinculum_command.domain.notifications import members
 from vinculum_command.domain.record_types import RECORD_TYPES
-from vinculum_command.domain.rejections import ContactInactive, EmailRequired, IdTaken, NotOverdue
+from vinculum_command.domain.rejections import EmailRequired, IdTaken, NotOverdue
 from vinculum_shared.contracts.events import Recipient
 from vinculum_shared.contracts.records import (
     RecordCreated,
@@ -24,6 +26,7 @@ from vinculum_shared.contracts.records import (
     RecordType,
     ReminderKind,
 )
+from vinculum_shared.contracts.topics import Topic
 from vinculum_shared.contracts.values import AccountId, ContactId, RecordId
 from vinculum_shared.problems import Invalid
 from vinculum_shared.recipients import by_hand, recipients
@@ -55,17 +58,15 @@ class CreateRecord(RecordTerms, Command):
 
     def reads(self) -> Iterable[Readable]:
         if self.account_id:
-            yield f"account/{self.account_id}"
+            yield Account.key(account_id=self.account_id)
         if self.contact_id:
-            yield from (f"contact/{self.contact_id}", f"memberships/{self.contact_id}")
+            yield Contact.key(contact_id=self.contact_id)
+            yield Memberships.key(contact_id=self.contact_id)
 
     def decide(self, heads: Heads) -> Decision:
         if heads.exists(Record.key(record_id=self.id)):
             raise IdTaken(record_id=self.id)
-        if self.account_id:
-            heads.active_account(self.account_id)
-        if self.contact_id:
-            heads.active_contact(self.contact_id)
+        heads.check_active(self.account_id, self.contact_id)
         yield RecordCreated.of(self, record_id=self.id)
 
 
@@ -78,12 +79,14 @@ class SendRecord(Command):
     contact_ids: tuple[ContactId, ...] | None = Field(default=None, min_length=1, max_length=200)
 
     def decide(self, heads: Heads) -> Decision:
-        record = heads.record_head(self.record_id)
+        record = heads.record(self.record_id)
         assert record.type
         assert record.account_id
-        heads.active_account(record.account_id)
         topic = RECORD_TYPES[record.type].topic
-        found = self._recipients(heads, record)
+        if self.contact_ids is None:
+            found = _default_recipients(heads, record.account_id, topic)
+        else:
+            found = _chosen_recipients(heads, record.account_id, tuple(dict.fromkeys(self.contact_ids)))
         yield RecordSent(
             record_id=self.record_id,
             account_id=record.account_id,
@@ -96,25 +99,6 @@ class SendRecord(Command):
         if not found:
             yield TopicUncovered(account_id=record.account_id, topic=topic)
 
-    def _recipients(self, heads: Heads, record: Record) -> list[Recipient]:
-        assert record.account_id
-        if self.contact_ids is None:
-            return default_recipients(heads, record)
-        account_id = record.account_id
-        heads.prefetch(
-            key
-            for contact_id in self.contact_ids
-            for key in (Link.key(account_id=account_id, contact_id=contact_id), Contact.key(contact_id=contact_id))
-        )
-        links = [heads.linked(account_id, contact_id) for contact_id in self.contact_ids]
-        for contact_id in self.contact_ids:
-            contact = heads.contact(contact_id)
-            if contact.inactive:
-                raise ContactInactive(contact_id=contact_id)
-            if contact.primary_email is None:
-                raise EmailRequired(contact_id=contact_id)
-        return by_hand(members(heads, links), self.contact_ids)
-
 
 class RemindRecord(Command):
     """Remind of a record that is overdue those who want mail about its topic (PX-7)."""
@@ -125,15 +109,13 @@ class RemindRecord(Command):
     kind: ReminderKind
 
     def decide(self, heads: Heads) -> Decision:
-        record = heads.record_head(self.record_id)
+        record = heads.record(self.record_id)
         assert record.type
         assert record.account_id
-        heads.active_account(record.account_id)
-        due = record.terms.due
+        topic, due = RECORD_TYPES[record.type].topic, record.terms.due
+        found = _default_recipients(heads, record.account_id, topic)
         if due is None or due >= heads.at.date():
             raise NotOverdue(record_id=self.record_id, due=due)
-        topic = RECORD_TYPES[record.type].topic
-        found = default_recipients(heads, record)
         yield RecordReminded(
             record_id=self.record_id,
             account_id=record.account_id,
@@ -146,13 +128,27 @@ class RemindRecord(Command):
             yield TopicUncovered(account_id=record.account_id, topic=topic)
 
 
-def default_recipients(heads: Heads, record: Record) -> list[Recipient]:
-    """Give those who want mail about the record's topic and may have it."""
-    assert record.type
-    links = heads.links(Enumeration(account_id=record.account_id))
-    if len(links) > LINKS_AT_ONCE_MAX:
+def _default_recipients(heads: Heads, account_id: AccountId, topic: Topic) -> list[Recipient]:
+    """Give those who want mail about the topic and may have it."""
+    everybody = Enumeration(account_id=account_id)
+    heads.prefetch([Account.key(account_id=account_id), everybody])
+    heads.check_active(account_id)
+    links = heads.links(everybody)
+    if links.after:
         detail = f"the account has more than {LINKS_AT_ONCE_MAX} contacts: say which ones it goes to"
         raise Invalid(errors=[{"pointer": "/contact_ids", "code": "missing", "detail": detail}])
-    heads.prefetch(Contact.key(contact_id=link.contact_id) for link in links)
+    heads.prefetch(Contact.key(contact_id=link.contact_id) for link in links.found)
     hold = heads.policy.mail_without_permission
-    return recipients(RECORD_TYPES[record.type].topic, members(heads, links), mail_without_permission=hold)
+    return recipients(topic, members(heads, links.found), mail_without_permission=hold)
+
+
+def _chosen_recipients(heads: Heads, account_id: AccountId, chosen: Collection[ContactId]) -> list[Recipient]:
+    """Give contacts chosen by hand: that beats preference and hold (PX-13)."""
+    heads.prefetch(key for contact_id in chosen for key in pair_keys(account_id, contact_id))
+    links = [heads.linked(account_id, contact_id) for contact_id in chosen]
+    for contact_id in chosen:
+        heads.check_active(account_id, contact_id)
+    for contact_id in chosen:
+        if heads.known_contact(contact_id).primary_email is None:
+            raise EmailRequired(contact_id=contact_id)
+    return by_hand(members(heads, links), chosen)

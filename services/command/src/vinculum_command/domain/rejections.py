@@ -129,4 +129,4 @@ class SuccessorRequired(Conflict):
 
 
 class InvitationInvalid(Gone):
-    """The invitation was used, replaced or withdrawn, or has expired. Ask for a new one."""
+    """The invitation was replaced or withdrawn, or has expired. Ask for a new one."""

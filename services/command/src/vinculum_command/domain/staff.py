@@ -1,12 +1,13 @@
 """Staff users: who works at the tenant, and with which roles."""
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from pydantic import Field
 
 from vinculum_command.domain.commands import Command, Decision, Needs, new_id
 from vinculum_command.domain.heads.staff import StaffUser
-from vinculum_command.domain.heads.view import Heads
+from vinculum_command.domain.heads.view import Heads, Readable
 from vinculum_command.domain.rejections import IdTaken, StaffInactive, StaffNotFound
 from vinculum_shared.contracts.staff import (
     Limits,
@@ -52,9 +53,9 @@ class ChangeStaffUser(Command):
 
     def decide(self, heads: Heads) -> Decision:
         before = _there(heads, self.staff_id)
-        after = before.model_copy(update=self.given(StaffProfile))
         if not heads.staff(self.staff_id).active:
             raise StaffInactive(staff_id=self.staff_id)
+        after = before.evolve(**self.given(StaffProfile))
         if after != before:
             yield StaffUserChanged(staff_id=self.staff_id, before=before, after=after)
 
@@ -68,11 +69,16 @@ class DeactivateStaffUser(Command):
     staff_id: StaffId
     successor_id: StaffId | None = None
 
+    def reads(self) -> Iterable[Readable]:
+        if self.successor_id:
+            yield StaffUser.key(staff_id=self.successor_id)
+
     def decide(self, heads: Heads) -> Decision:
         _there(heads, self.staff_id)
         if self.successor_id:
-            heads.prefetch([StaffUser.key(staff_id=self.successor_id)])
             _there(heads, self.successor_id)
+            if self.successor_id == self.staff_id or not heads.staff(self.successor_id).active:
+                raise StaffInactive(staff_id=self.successor_id)
         if heads.staff(self.staff_id).active:
             yield StaffUserDeactivated(staff_id=self.staff_id)
 

@@ -20,7 +20,7 @@ from vinculum_shared.contracts.tenants import (
     TenantRegistered,
     TenantSettings,
 )
-from vinculum_shared.contracts.values import Address, Input, Locale, Name, StaffId, TenantId
+from vinculum_shared.contracts.values import Address, Input, Name, StaffId, TenantId
 
 
 class PolicyTerms(Input):
@@ -64,7 +64,7 @@ class RegisterTenant(TenantSettings, PolicyTerms, Command):
         yield StaffUserAdded(staff_id=admin.id, name=admin.name, email=admin.email, roles=("admin",))
 
 
-class ChangeTenant(Command):
+class ChangeTenant(TenantSettings, Command):
     """Change the tenant's name, portal or language."""
 
     ROLE: ClassVar[Needs] = "admin"
@@ -72,14 +72,12 @@ class ChangeTenant(Command):
 
     tenant: TenantId
     name: Name = ""
-    portal_url: str | None = None
-    locale: Locale = "en"
 
     def decide(self, heads: Heads) -> Decision:
         before = heads.tenant_settings
         if before is None or self.tenant != heads.tenant:
             raise TenantNotFound(tenant=self.tenant)
-        after = TenantSettings.model_validate(before.model_dump() | self.given(TenantSettings))
+        after = before.evolve(**self.given(TenantSettings))
         if after != before:
             yield TenantChanged(tenant=self.tenant, before=before, after=after)
 

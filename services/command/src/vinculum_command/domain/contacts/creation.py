@@ -7,9 +7,10 @@ from pydantic import Field
 
 from vinculum_command.domain.access import pair_keys
 from vinculum_command.domain.commands import Command, Decision
-from vinculum_command.domain.contacts.profiles import NewContact, create, keys
+from vinculum_command.domain.contacts.profiles import NewContact, create, logins
+from vinculum_command.domain.heads.links import Memberships
 from vinculum_command.domain.heads.view import Heads, Readable
-from vinculum_command.domain.links import LinkedAccount, link
+from vinculum_command.domain.links import LinkedAccount, link, primary_links
 from vinculum_command.domain.rejections import AccountRequired
 
 
@@ -22,11 +23,12 @@ class CreateContact(Command, NewContact):
     link_accounts: tuple[LinkedAccount, ...] = Field(default=(), max_length=200)
 
     def reads(self) -> Iterable[Readable]:
-        yield from keys(self)
+        yield Memberships.key(contact_id=self.id)
         for new in self.link_accounts:
             yield from pair_keys(new.account_id, self.id)
 
     def decide(self, heads: Heads) -> Decision:
+        heads.prefetch([*logins(heads, self), *primary_links(heads, self.link_accounts)])
         yield from create(heads, self)
         for new in self.link_accounts:
             yield from link(heads, new.account_id, self.id, new)

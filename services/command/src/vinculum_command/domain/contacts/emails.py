@@ -1,24 +1,23 @@
 """A contact's addresses, and what a change of one does to the logins by it (trap 3)."""
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from pydantic import Field
 
-from vinculum_command.domain.access import close, invite_anew
+from vinculum_command.domain.access import beside, settle_address
 from vinculum_command.domain.commands import Command, Decision, new_id
-from vinculum_command.domain.contacts.profiles import NewEmail, as_email, free
+from vinculum_command.domain.contacts.profiles import NewEmail, as_email, check_free
 from vinculum_command.domain.heads.contacts import Contact, Login
+from vinculum_command.domain.heads.links import Memberships
 from vinculum_command.domain.heads.view import Enumeration, Heads, Readable
-from vinculum_command.domain.notifications import ACCOUNTS_WARNED_OF_MAX, uncovered
-from vinculum_command.domain.rejections import EmailNotFound, EmailTaken
+from vinculum_command.domain.notifications import ACCOUNTS_WARNED_OF_MAX, topics_reaching, uncovered
+from vinculum_command.domain.rejections import EmailNotFound, EmailTaken, IdTaken
 from vinculum_shared.contracts.contacts import Email, EmailAdded, EmailChanged, EmailRemoved
-from vinculum_shared.contracts.topics import TOPICS, Topic
-from vinculum_shared.contracts.values import AccountId, Address, ContactId, EmailId, Name
+from vinculum_shared.contracts.values import Address, ContactId, EmailId, Name
 from vinculum_shared.problems import Invalid
-from vinculum_shared.recipients import wants
 
-ADDRESSES_MAX = 20
+ADDRESSES_MAX: Final = 20
 
 
 class AddEmail(Command):
@@ -37,16 +36,20 @@ class AddEmail(Command):
         return str(self.id)
 
     def reads(self) -> Iterable[Readable]:
-        yield f"memberships/{self.contact_id}"
+        yield Memberships.key(contact_id=self.contact_id)
 
     def decide(self, heads: Heads) -> Decision:
-        contact = heads.active_contact(self.contact_id)
+        contact = heads.contact(self.contact_id)
+        if contact.email(self.id):
+            raise IdTaken(email_id=self.id)
+        heads.check_active(contact_id=self.contact_id)
         if len(contact.emails) >= ADDRESSES_MAX:
             detail = f"a contact has at most {ADDRESSES_MAX} addresses"
             raise Invalid(errors=[{"pointer": "/address", "code": "too_many", "detail": detail}])
         new = NewEmail(id=self.id, address=self.address, label=self.label)
         email = as_email(heads, new, primary=self.primary or not contact.emails)
-        _own_and_free(heads, contact, email, self.contact_id)
+        heads.prefetch([Login.key(address_hash=email.address_hash)])
+        _check_free(heads, contact, email, self.contact_id)
         if email.primary:
             yield from _primary_no_more(contact, self.contact_id)
         yield EmailAdded.of(email, contact_id=self.contact_id)
@@ -64,28 +67,35 @@ class ChangeEmail(Command):
     primary: bool = False
 
     def reads(self) -> Iterable[Readable]:
-        yield f"memberships/{self.contact_id}"
+        yield Memberships.key(contact_id=self.contact_id)
+        if "address" in self.model_fields_set:
+            yield Enumeration(contact_id=self.contact_id)
 
     def decide(self, heads: Heads) -> Decision:
-        contact = heads.active_contact(self.contact_id)
+        contact = heads.contact(self.contact_id)
         before = contact.email(self.email_id)
         if before is None:
             raise EmailNotFound(email_id=self.email_id)
-        after = before.model_copy(update=self.given(Email))
+        heads.check_active(contact_id=self.contact_id)
+        after = before.evolve(**self.given(Email))
         if before.primary and not after.primary:
             detail = "make another address the primary one"
             raise Invalid(errors=[{"pointer": "/primary", "code": "primary_required", "detail": detail}])
         if after == before:
             return
-        after = after.model_copy(update={"address_hash": heads.hashed(after.address or "")})
-        _own_and_free(heads, contact, after, self.contact_id)
+        if self.address:
+            after = after.evolve(address_hash=heads.hashed(self.address))
         moved = after.address_hash != before.address_hash
-        links = heads.links(Enumeration(contact_id=self.contact_id)) if moved else []
+        if moved:
+            links = heads.links(Enumeration(contact_id=self.contact_id)).found
+            logins = [Login.key(address_hash=each.address_hash) for each in (before, after)]
+            heads.prefetch([*logins, *beside(links)])
+            _check_free(heads, contact, after, self.contact_id)
         if after.primary and not before.primary:
             yield from _primary_no_more(contact, self.contact_id)
         yield EmailChanged(contact_id=self.contact_id, email_id=self.email_id, before=before, after=after)
-        for link in links:
-            yield from invite_anew(heads, link, self.email_id)
+        if moved:
+            yield from settle_address(heads, self.contact_id, self.email_id)
 
 
 class RemoveEmail(Command):
@@ -97,7 +107,7 @@ class RemoveEmail(Command):
     email_id: EmailId
 
     def reads(self) -> Iterable[Readable]:
-        yield f"memberships/{self.contact_id}"
+        yield Memberships.key(contact_id=self.contact_id)
         yield Enumeration(contact_id=self.contact_id)
 
     def decide(self, heads: Heads) -> Decision:
@@ -105,36 +115,26 @@ class RemoveEmail(Command):
         email = contact.email(self.email_id)
         if email is None:
             raise EmailNotFound(email_id=self.email_id)
-        heads.prefetch([Login.key(address_hash=email.address_hash)])
-        links = heads.links(Enumeration(contact_id=self.contact_id))
+        links = heads.links(Enumeration(contact_id=self.contact_id)).found
+        heads.prefetch([Login.key(address_hash=email.address_hash), *beside(links)])
+        reached = {link.ids[0]: topics_reaching(heads, link) for link in links[:ACCOUNTS_WARNED_OF_MAX]}
         yield EmailRemoved.of(email, contact_id=self.contact_id)
         others = [other for other in contact.emails if other.email_id != self.email_id]
         if email.primary and others:
-            after = others[0].model_copy(update={"primary": True})
+            after = others[0].evolve(primary=True)
             yield EmailChanged(contact_id=self.contact_id, email_id=after.email_id, before=others[0], after=after)
-        for link in links:
-            yield from close(link, "email_removed", only=self.email_id)
-        lost: dict[AccountId, list[Topic]] = {
-            link.account_id: [topic for topic in TOPICS if wants(link.preferences, topic, email)]
-            for link in links[:ACCOUNTS_WARNED_OF_MAX]
-            if link.account_id
-        }
-        yield from uncovered(heads, lost)
+        yield from settle_address(heads, self.contact_id, self.email_id)
+        yield from uncovered(heads, reached)
 
 
-def _own_and_free(heads: Heads, contact: Contact, email: Email, contact_id: ContactId) -> None:
+def _check_free(heads: Heads, contact: Contact, email: Email, contact_id: ContactId) -> None:
     if any(other.address_hash == email.address_hash for other in contact.emails if other.email_id != email.email_id):
         raise EmailTaken(contact_id=contact_id)
-    heads.prefetch(Login.key(address_hash=each) for each in {email.address_hash, *_hashes(contact)})
-    free(heads, email, contact_id)
-
-
-def _hashes(contact: Contact) -> Iterable[str]:
-    return (email.address_hash for email in contact.emails)
+    check_free(heads, email)
 
 
 def _primary_no_more(contact: Contact, contact_id: ContactId) -> Iterable[EmailChanged]:
     for email in contact.emails:
         if email.primary:
-            after = email.model_copy(update={"primary": False})
+            after = email.evolve(primary=False)
             yield EmailChanged(contact_id=contact_id, email_id=email.email_id, before=email, after=after)

@@ -7,11 +7,12 @@ from pydantic import Field, model_validator
 
 from vinculum_command.domain.commands import Command, Decision, new_id
 from vinculum_command.domain.heads.contacts import Contact, Login
+from vinculum_command.domain.heads.links import Memberships
 from vinculum_command.domain.heads.view import Heads, Readable
 from vinculum_command.domain.rejections import EmailTaken, IdTaken
 from vinculum_shared.contracts.contacts import ContactChanged, ContactCreated, ContactProfile, Email
 from vinculum_shared.contracts.events import Event
-from vinculum_shared.contracts.values import Address, ContactId, EmailId, ExternalIds, Input, Locale, Name, Phones
+from vinculum_shared.contracts.values import Address, ContactId, EmailId, Input, Name
 
 
 class NewEmail(Input):
@@ -28,15 +29,17 @@ class NewContact(ContactProfile, Input):
     emails: tuple[NewEmail, ...] = Field(default=(), max_length=20)
 
     @model_validator(mode="after")
-    def _one_primary(self) -> Self:
+    def _of_its_own(self) -> Self:
         if sum(email.primary for email in self.emails) > 1:
             raise ValueError("only one address can be the primary one")
+        if len({email.id for email in self.emails}) < len(self.emails):
+            raise ValueError("each address has an id of its own")
         return self
 
 
-def keys(new: NewContact) -> Iterator[str]:
-    yield Contact.key(contact_id=new.id)
-    yield f"memberships/{new.id}"
+def logins(heads: Heads, *contacts: NewContact) -> Iterator[str]:
+    """Name the heads of new contacts' addresses."""
+    return (Login.key(address_hash=heads.hashed(email.address)) for new in contacts for email in new.emails)
 
 
 def create(heads: Heads, new: NewContact) -> Iterator[Event]:
@@ -46,11 +49,11 @@ def create(heads: Heads, new: NewContact) -> Iterator[Event]:
     primary = next((email.id for email in new.emails if email.primary), new.emails[0].id if new.emails else None)
     emails = tuple(as_email(heads, email, primary=email.id == primary) for email in new.emails)
     hashes = [email.address_hash for email in emails]
-    heads.prefetch(Login.key(address_hash=each) for each in hashes)
+    heads.prefetch(logins(heads, new))
     for email in emails:
         if hashes.count(email.address_hash) > 1:
             raise EmailTaken(contact_id=new.id)
-        free(heads, email, new.id)
+        check_free(heads, email)
     yield ContactCreated.of(new, contact_id=new.id, emails=emails)
 
 
@@ -60,31 +63,27 @@ def as_email(heads: Heads, new: NewEmail, *, primary: bool) -> Email:
     )
 
 
-def free(heads: Heads, email: Email, contact_id: ContactId) -> None:
-    """Refuse an address that another contact has, where each belongs to one contact only."""
-    others = [holder for holder in heads.login(email.address_hash).holders if holder != contact_id]
-    if others and heads.policy.unique_contact_email:
-        raise EmailTaken(contact_id=others[0])
+def check_free(heads: Heads, email: Email) -> None:
+    """Refuse an address that a contact has, where each belongs to one contact only."""
+    login = heads.login(email.address_hash)
+    if login.count and heads.policy.unique_contact_email:
+        raise EmailTaken(contact_id=next(iter(login.holders), None))
 
 
-class ChangeContact(Command):
+class ChangeContact(ContactProfile, Command):
     """Change a contact's name, phones, language or external ids."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("contact", "contact_id")
 
     contact_id: ContactId
-    first_name: Name | None = None
-    last_name: Name | None = None
-    phones: Phones | None = None
-    locale: Locale | None = None
-    external_ids: ExternalIds = Field(default_factory=dict)
 
     def reads(self) -> Iterable[Readable]:
-        yield f"memberships/{self.contact_id}"
+        yield Memberships.key(contact_id=self.contact_id)
 
     def decide(self, heads: Heads) -> Decision:
-        before = heads.active_contact(self.contact_id).profile
+        heads.check_active(contact_id=self.contact_id)
+        before = heads.contact(self.contact_id).profile
         assert before
-        after = before.model_copy(update=self.given(ContactProfile))
+        after = before.evolve(**self.given(ContactProfile))
         if after != before:
             yield ContactChanged(contact_id=self.contact_id, before=before, after=after)

@@ -26,10 +26,10 @@ class Account(Head):
         match event:
             case AccountCreated():
                 profile = AccountProfile.model_validate(event.model_dump())
-                return self.model_copy(update={"profile": profile})
+                return self.evolve(profile=profile)
             case AccountChanged():
-                return self.model_copy(update={"profile": event.after})
+                return self.evolve(profile=event.after)
             case AccountArchived():
-                return self.model_copy(update={"archived": mark})
+                return self.evolve(archived=mark)
             case _:
-                return self.model_copy(update={"archived": None})
+                return self.evolve(archived=None)

@@ -48,22 +48,22 @@ class Contact(Head):
         match event:
             case ContactCreated():
                 profile = ContactProfile.model_validate(event.model_dump())
-                return self.model_copy(update={"profile": profile, "emails": event.emails})
+                return self.evolve(profile=profile, emails=event.emails)
             case ContactChanged():
-                return self.model_copy(update={"profile": event.after})
+                return self.evolve(profile=event.after)
             case EmailAdded():
                 email = Email.model_validate(event.model_dump())
-                return self.model_copy(update={"emails": (*self.emails, email)})
+                return self.evolve(emails=(*self.emails, email))
             case EmailChanged():
                 emails = tuple(event.after if e.email_id == event.email_id else e for e in self.emails)
-                return self.model_copy(update={"emails": emails})
+                return self.evolve(emails=emails)
             case EmailRemoved():
                 emails = tuple(e for e in self.emails if e.email_id != event.email_id)
-                return self.model_copy(update={"emails": emails})
+                return self.evolve(emails=emails)
             case ContactDeactivated():
-                return self.model_copy(update={"inactive": mark})
+                return self.evolve(inactive=mark)
             case _:
-                return self.model_copy(update={"inactive": None})
+                return self.evolve(inactive=None)
 
 
 class Login(Head):
@@ -72,8 +72,13 @@ class Login(Head):
     KEY: ClassVar[tuple[str, ...]] = ("login", "address_hash")
     EVENTS: ClassVar[tuple[type[Event], ...]] = (ContactCreated, EmailAdded, EmailChanged, EmailRemoved)
 
+    address_hash: str = ""
     holders: tuple[ContactId, ...] = ()
     count: int = 0
+
+    @classmethod
+    def absent(cls, key: str) -> Self:
+        return cls(address_hash=key.partition("/")[2])
 
     @classmethod
     def keys(cls, event: Event) -> Iterable[str]:
@@ -82,11 +87,11 @@ class Login(Head):
 
     def fold(self, event: Event, mark: Mark) -> Self:
         assert isinstance(event, ContactEvent)
-        held = [holder for holder in self.holders if holder != event.contact_id]
-        if isinstance(event, EmailRemoved) or (isinstance(event, EmailChanged) and len(held) < len(self.holders)):
-            return self.model_copy(update={"holders": tuple(held), "count": self.count - 1})
-        holders = tuple([*held, event.contact_id][-HOLDERS_KNOWN_MAX:])
-        return self.model_copy(update={"holders": holders, "count": self.count + 1})
+        gone, _ = _hashes(event)
+        if self.address_hash in gone:
+            holders = tuple(holder for holder in self.holders if holder != event.contact_id)
+            return self.evolve(holders=holders, count=self.count - 1)
+        return self.evolve(holders=(*self.holders, event.contact_id)[:HOLDERS_KNOWN_MAX], count=self.count + 1)
 
 
 def _hashes(event: Event) -> tuple[set[str], set[str]]:

@@ -22,7 +22,7 @@ class Mark(NamedTuple):
 
 
 class Head(Value):
-    """State under a key. A key that no event has named yet has the state of the class's defaults."""
+    """State under a key."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -37,6 +37,11 @@ class Head(Value):
     def keys(cls, event: Event) -> Iterable[str]:
         """Name the heads of this class that the event moves."""
         return (named(cls.KEY, event.__dict__),)
+
+    @classmethod
+    def absent(cls, key: str) -> Self:  # noqa: ARG003  most say the same under every key
+        """Give the state of a key that no event has named yet."""
+        return cls()
 
     def fold(self, event: Event, mark: Mark) -> Self:
         raise NotImplementedError

@@ -32,6 +32,7 @@ LINK_EVENTS: Final[tuple[type[Event], ...]] = (
     PermissionsChanged,
     NotificationPreferencesChanged,
 )
+NOTHING_ON: Final = NotificationPreferences()
 ENTERS: Final[frozenset[AccessState]] = frozenset({"invited", "active"})
 ACCOUNTS_KNOWN_MAX: Final = 20  # accounts of a contact kept by id; the count is exact
 REACHED_KNOWN_MAX: Final = 8  # contacts of a topic kept by id; the count is exact
@@ -59,8 +60,15 @@ class Link(Head):
     preferences: NotificationPreferences = NotificationPreferences()
     access: dict[EmailId, Access] = Field(default_factory=dict)
 
+    @property
+    def ids(self) -> tuple[AccountId, ContactId]:
+        """Of a link that is or was there."""
+        assert self.account_id
+        assert self.contact_id
+        return self.account_id, self.contact_id
+
     def pair(self) -> tuple[AccountId, ContactId] | None:
-        return (self.account_id, self.contact_id) if self.linked and self.account_id and self.contact_id else None
+        return self.ids if self.linked else None
 
     def entry(self) -> Entry | None:
         if any(access.state in ENTERS for access in self.access.values()):
@@ -77,20 +85,20 @@ class Link(Head):
                     mark=mark,
                     terms=LinkTerms(role=event.role, job_title=event.job_title, primary=event.primary),
                     features=event.features,
-                    preferences=NotificationPreferences(topics=event.topics),
+                    preferences=NOTHING_ON.evolve(topics=event.topics),
                 )
             case ContactUnlinked():
                 return type(self)(
                     account_id=event.account_id, contact_id=event.contact_id, mark=mark, access=self.access
                 )
             case LinkChanged():
-                return self.model_copy(update={"terms": event.after})
+                return self.evolve(terms=event.after)
             case PermissionsChanged():
-                return self.model_copy(update={"features": event.after})
+                return self.evolve(features=event.after)
             case NotificationPreferencesChanged():
-                return self.model_copy(update={"preferences": event.after})
+                return self.evolve(preferences=event.after)
             case PortalAccessChanged():
-                return self.model_copy(update={"access": self._access(event, mark)})
+                return self.evolve(access=self._access(event, mark))
             case _:
                 return self
 
@@ -139,7 +147,7 @@ class Members(Head):
                 update = {"archived": isinstance(event, AccountArchived)}
             case PortalAccessChanged():
                 update = _counted(self.entering, self.suspended, event)
-        return self.model_copy(update=update)
+        return self.evolve(**update)
 
 
 class Memberships(Head):
@@ -175,7 +183,7 @@ class Memberships(Head):
                 active[event.email_id] += change
                 update = _counted(self.entering, self.suspended, event)
                 update["active"] = dict(+active)
-        return self.model_copy(update=update)
+        return self.evolve(**update)
 
 
 def _counted(entering: int, suspended: int, event: PortalAccessChanged) -> dict[str, object]:
@@ -204,11 +212,11 @@ class Coverage(Head):
         assert isinstance(event, LinkEvent)
         match event:
             case ContactLinked():
-                before, after = NotificationPreferences(), NotificationPreferences(topics=event.topics)
+                before, after = NOTHING_ON, NOTHING_ON.evolve(topics=event.topics)
             case NotificationPreferencesChanged():
                 before, after = event.before, event.after
             case ContactUnlinked():
-                before, after = event.preferences, NotificationPreferences()
+                before, after = event.preferences, NOTHING_ON
             case _:
                 return self
         if before == after:
@@ -218,9 +226,7 @@ class Coverage(Head):
             change = wants_anywhere(after, topic) - wants_anywhere(before, topic)
             if change:
                 topics[topic] = _reached(topics.get(topic, Reached()), event.contact_id, change)
-        return self.model_copy(
-            update={"topics": {topic: reached for topic, reached in topics.items() if reached.count}}
-        )
+        return self.evolve(topics={topic: reached for topic, reached in topics.items() if reached.count})
 
 
 def _reached(reached: Reached, contact_id: ContactId, change: int) -> Reached:

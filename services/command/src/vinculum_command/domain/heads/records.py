@@ -21,6 +21,4 @@ class Record(Head):
         if not isinstance(event, RecordCreated):
             return self
         terms = RecordTerms.model_validate(event.model_dump())
-        return self.model_copy(
-            update={"type": event.type, "account_id": event.account_id, "contact_id": event.contact_id, "terms": terms}
-        )
+        return self.evolve(type=event.type, account_id=event.account_id, contact_id=event.contact_id, terms=terms)

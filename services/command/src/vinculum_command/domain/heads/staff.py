@@ -18,8 +18,8 @@ class StaffUser(Head):
         match event:
             case StaffUserAdded():
                 profile = StaffProfile.model_validate(event.model_dump())
-                return self.model_copy(update={"profile": profile, "active": True})
+                return self.evolve(profile=profile, active=True)
             case StaffUserChanged():
-                return self.model_copy(update={"profile": event.after})
+                return self.evolve(profile=event.after)
             case _:
-                return self.model_copy(update={"active": False})
+                return self.evolve(active=False)

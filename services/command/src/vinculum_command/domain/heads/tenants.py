@@ -24,9 +24,9 @@ class Tenant(Head):
         match event:
             case TenantRegistered():
                 settings = TenantSettings.model_validate(event.model_dump())
-                return self.model_copy(update={"settings": settings})
+                return self.evolve(settings=settings)
             case TenantChanged():
-                return self.model_copy(update={"settings": event.after})
+                return self.evolve(settings=event.after)
             case _:
                 return self
 
@@ -42,4 +42,4 @@ class Rules(Head):
 
     def fold(self, event: Event, mark: Mark) -> Self:
         assert isinstance(event, PolicyChanged)
-        return self.model_copy(update={"profile": event.profile, "policy": event.after})
+        return self.evolve(profile=event.profile, policy=event.after)

@@ -4,7 +4,7 @@
 start. What was read is what the commit relies on, so nothing has to be declared and nothing can be forgotten.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple, TypeVar
@@ -78,6 +78,13 @@ class Enumeration:
         return ours and link.linked and self.entry in {None, link.entry()}
 
 
+class Links(NamedTuple):
+    """At most LINKS_AT_ONCE_MAX links, in the order of their keys. There are more `after` that key, if it is given."""
+
+    found: list[Link]
+    after: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Violations:
     """How much there is that a stricter policy would not allow, as a thing to be read; nothing relies on it."""
@@ -122,7 +129,7 @@ class Heads:
     relied: set[str] = field(default_factory=set)
     recorded: list[Recording] = field(default_factory=list)
 
-    def record(self, event: Event) -> None:
+    def move(self, event: Event) -> None:
         """Move the heads by an event that was decided."""
         stream = event.stream
         mark = Mark(self.new_event_id(), type(event).__name__, stream, self._stored(stream).version + 1)
@@ -132,11 +139,16 @@ class Heads:
         self.recorded.append(Recording(event, mark))
 
     def sees(self, account_id: AccountId) -> bool:
-        """Tell if the caller may see an account that is there."""
-        return (
-            self.limited_to is None
-            or self.limited_to in self._get(Account, Account.key(account_id=account_id)).managers
-        )
+        """Tell if the caller may see an account: limited staff see what they manage, and what this command makes."""
+        key = Account.key(account_id=account_id)
+        return self.limited_to is None or key in self.moved or self.limited_to in self._get(Account, key).managers
+
+    def seen(self, accounts: Sequence[AccountId]) -> list[AccountId]:
+        """Keep the accounts that the caller may see."""
+        if self.limited_to is None:
+            return list(accounts)
+        self.prefetch(Account.key(account_id=account_id) for account_id in accounts)
+        return [account_id for account_id in accounts if self.sees(account_id)]
 
     def version(self, stream: str) -> int:
         return self._stored(stream).version
@@ -199,12 +211,6 @@ class Heads:
             raise rejections.AccountNotFound(account_id=account_id)
         return account
 
-    def active_account(self, account_id: AccountId) -> Account:
-        account = self.account(account_id)
-        if account.archived:
-            raise rejections.AccountArchived(account_id=account_id)
-        return account
-
     def contact(self, contact_id: ContactId) -> Contact:
         """Give a contact that is there, and that the caller may see: limited staff see those on their accounts."""
         contact = self._get(Contact, Contact.key(contact_id=contact_id))
@@ -213,39 +219,50 @@ class Heads:
         return contact
 
     def _sees_contact(self, contact_id: ContactId) -> bool:
-        return self.limited_to is None or any(self.sees(account) for account in self.memberships(contact_id).accounts)
+        if self.limited_to is None or Contact.key(contact_id=contact_id) in self.moved:
+            return True
+        return bool(self.seen(self.memberships(contact_id).accounts))
+
+    def known_account(self, account_id: AccountId) -> Account:
+        """Give an account whoever asks: for what is decided about it, not for what is told."""
+        return self._get(Account, Account.key(account_id=account_id))
 
     def known_contact(self, contact_id: ContactId) -> Contact:
         """Give a contact whoever asks: for what is decided about it, not for what is told."""
         return self._get(Contact, Contact.key(contact_id=contact_id))
 
-    def active_contact(self, contact_id: ContactId) -> Contact:
-        contact = self.contact(contact_id)
-        if contact.inactive:
+    def check_active(self, account_id: AccountId | None = None, contact_id: ContactId | None = None) -> None:
+        """Refuse what is not there, then what is archived or inactive."""
+        account = self.account(account_id) if account_id else None
+        contact = self.contact(contact_id) if contact_id else None
+        if account and account.archived:
+            raise rejections.AccountArchived(account_id=account_id)
+        if contact and contact.inactive:
             raise rejections.ContactInactive(contact_id=contact_id)
-        return contact
 
     def link(self, account_id: AccountId, contact_id: ContactId) -> Link:
         """Give the link of a pair, there or not."""
         return self._get(Link, Link.key(account_id=account_id, contact_id=contact_id))
 
     def linked(self, account_id: AccountId, contact_id: ContactId) -> Link:
-        """Give the link of a pair that exists and is linked."""
+        """Give the link of a pair that exists and is linked. Who sees the account sees the contacts that are on it."""
         self.account(account_id)
-        self.contact(contact_id)
         link = self.link(account_id, contact_id)
         if not link.linked:
+            self.contact(contact_id)
             raise rejections.ContactNotLinked(account_id=account_id, contact_id=contact_id)
         return link
 
-    def links(self, enumeration: Enumeration) -> list[Link]:
-        """Give the links of an account or a contact: LINKS_AT_ONCE_MAX, and one that tells that there are more."""
-        keys = self.loaded.links.get(enumeration)
-        if keys is None:
+    def links(self, enumeration: Enumeration) -> Links:
+        """Give the links of an account or a contact."""
+        loaded = self.loaded.links.get(enumeration)
+        if loaded is None:
             raise Unread((enumeration,))
         self._stored(enumeration.relies_on)
-        found = (self._get(Link, key) for key in sorted({*keys, *self._moved_links(enumeration)}))
-        return [link for link in found if enumeration.holds(link)]
+        keys = sorted({*loaded, *self._moved_links(enumeration)})
+        page = [self._get(Link, key) for key in keys[:LINKS_AT_ONCE_MAX]]
+        after = keys[LINKS_AT_ONCE_MAX - 1] if len(keys) > LINKS_AT_ONCE_MAX else None
+        return Links([link for link in page if enumeration.holds(link)], after)
 
     def _moved_links(self, enumeration: Enumeration) -> Iterable[str]:
         """Name the links that this group has made or changed since the enumeration was loaded."""
@@ -264,9 +281,10 @@ class Heads:
     def login(self, address_hash: str) -> Login:
         return self._get(Login, Login.key(address_hash=address_hash))
 
-    def record_head(self, record_id: RecordId) -> Record:
+    def record(self, record_id: RecordId) -> Record:
+        """Give a record that is there, and that the caller may see."""
         record = self._get(Record, Record.key(record_id=record_id))
-        if record.type is None:
+        if record.type is None or (record.account_id and not self.sees(record.account_id)):
             raise rejections.RecordNotFound(record_id=record_id)
         return record
 
