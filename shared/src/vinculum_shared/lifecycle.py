@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from vinculum_shared import telemetry
+from vinculum_shared.http_protocol import BoundedHttpProtocol
 from vinculum_shared.settings import ServiceSettings
 from vinculum_shared.telemetry import OperatorError
 
@@ -48,7 +49,10 @@ def main(
     telemetry.configure(settings.service, settings.log_format)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if command in tasks:
-            sys.exit(runner.run(tasks[command](settings)))
+            try:
+                sys.exit(runner.run(tasks[command](settings)))
+            except OperatorError as error:
+                sys.exit(str(error))
         prometheus_client.start_http_server(settings.metrics_port, settings.host)
         chosen = parts if command == "run" else {command: parts[command]}
         sys.exit(runner.run(run_parts(settings, chosen)))
@@ -108,7 +112,7 @@ async def serve_http(app: ASGIApp, settings: ServiceSettings, stop: asyncio.Even
     server = Server(
         uvicorn.Config(
             app,
-            http="httptools",
+            http=BoundedHttpProtocol,
             ws="none",
             lifespan="on",
             log_config=None,

@@ -40,6 +40,7 @@ async def connect_pool(
     lock_timeout_ms: int = 10_000,
     unsafe_durability: bool = False,
     init: Callable[[Any], Coroutine[Any, Any, None]] | None = None,
+    reset: Callable[[Any], Coroutine[Any, Any, None]] | None = None,
     server_settings: Mapping[str, str] | None = None,
 ) -> Pool:
     """Open a pool, waiting for a server that is still starting. `server_settings` go before those set here."""
@@ -63,6 +64,7 @@ async def connect_pool(
             command_timeout=statement_timeout_ms / 1_000 + 5.0,
             server_settings=settings,
             init=init,
+            reset=reset,
         )
 
     pool = await when_up(open_pool)

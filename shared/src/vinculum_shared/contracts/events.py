@@ -25,7 +25,7 @@ class Event(Value):
     @classmethod
     def of(cls, source: Value, **fields: object) -> Self:
         """Take the fields that both have from `source`; those given win."""
-        shared = {name: value for name, value in source.__dict__.items() if name in cls.model_fields}
+        shared = {name: value for name, value in source.__dict__.items() if name in cls.__pydantic_fields__}
         return cls.model_validate(shared | fields)
 
     @property
