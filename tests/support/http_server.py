@@ -9,6 +9,8 @@ from typing import Literal
 import uvicorn
 from starlette.types import ASGIApp
 
+from vinculum_shared.http_protocol import BoundedHttpProtocol
+
 
 class Server(uvicorn.Server):
     @contextmanager
@@ -17,9 +19,12 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def served(app: ASGIApp, lifespan: Literal["on", "off"] = "off") -> AsyncIterator[str]:
+async def served(
+    app: ASGIApp, lifespan: Literal["on", "off"] = "off", http: type[asyncio.Protocol] = BoundedHttpProtocol
+) -> AsyncIterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
-    server = Server(uvicorn.Config(app, log_config=None, lifespan=lifespan, ws="none", timeout_graceful_shutdown=1))
+    config = uvicorn.Config(app, http=http, log_config=None, lifespan=lifespan, ws="none", timeout_graceful_shutdown=1)
+    server = Server(config)
     async with asyncio.TaskGroup() as group:
         group.create_task(server.serve(sockets=[listener]))
         try:

@@ -33,6 +33,7 @@ from vinculum_shared.problems import (
 log = structlog.get_logger()
 
 BODY_BYTES_MAX: Final = 1024 * 1024
+BODY_SECONDS_MAX: Final = 60.0
 CHECK_SECONDS_MAX: Final = 3.0
 
 Check = Callable[[Request], Awaitable[None]]
@@ -44,6 +45,12 @@ SECURITY_HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+class TooSlow(Problem):
+    """The body did not come in time."""
+
+    status = 408
 
 
 class NotReady(Unavailable):
@@ -199,29 +206,37 @@ async def answer_invalid_body(_: Request, error: Exception) -> Response:
 
 
 class BodyLimit:
-    """413 for a body over its path's limit, before it is in memory."""
+    """413 for a body over its path's limit, before it is in memory; 408 for one that doesn't come."""
 
-    def __init__(self, app: ASGIApp, larger: Mapping[str, int]) -> None:
+    def __init__(self, app: ASGIApp, larger: Mapping[str, int], seconds_max: float = BODY_SECONDS_MAX) -> None:
         self.app = app
         self.larger = larger
+        self.seconds_max = seconds_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         limit = self.larger.get(scope["path"], BODY_BYTES_MAX)
-        too_large = TooLarge(bytes_max=limit)
         if int(Headers(scope=scope).get("content-length", 0)) > limit:
-            await problem_response(too_large)(scope, receive, send)
+            await problem_response(TooLarge(bytes_max=limit))(scope, receive, send)
             return
-        received = 0
+        received, complete = 0, False
+        deadline = asyncio.get_running_loop().time() + self.seconds_max
 
         async def receive_limited() -> Message:
-            nonlocal received
-            message = await receive()
+            nonlocal received, complete
+            if complete:
+                return await receive()
+            try:
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
+            except TimeoutError:
+                raise TooSlow from None
             received += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
             if received > limit:
-                raise too_large
+                raise TooLarge(bytes_max=limit)
             return message
 
         await self.app(scope, receive_limited, send)

@@ -1,0 +1,77 @@
+import asyncio
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from support.http_server import served
+from vinculum_shared.http_protocol import BoundedHttpProtocol
+from vinculum_shared.problems import Problem
+from vinculum_shared.serving import BodyLimit, answer_problem
+
+pytestmark = pytest.mark.unit
+
+
+class Hasty(BoundedHttpProtocol):
+    head_seconds_max = 0.3
+
+
+async def echo(request: Request) -> Response:
+    return PlainTextResponse(await request.body())
+
+
+@pytest.fixture
+async def connection() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    app = Starlette(routes=[Route("/", echo, methods=["POST"])], exception_handlers={Problem: answer_problem})
+    app.add_middleware(BodyLimit, larger={}, seconds_max=0.3)
+    async with served(app, http=Hasty) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
+        yield reader, writer
+        writer.close()
+
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def test_a_connection_that_says_nothing_is_closed(connection: Connection) -> None:
+    reader, _ = connection
+    assert await asyncio.wait_for(reader.read(), 5.0) == b""
+
+
+async def test_headers_that_trickle_are_not_waited_for(connection: Connection) -> None:
+    reader, writer = connection
+    writer.write(b"POST / HTTP/1.1\r\nHost: vinculum\r\n")
+    closed = asyncio.create_task(reader.read())
+    for number in range(500):
+        if closed.done():
+            break
+        writer.write(b"X-%d: y\r\n" % number)
+        await asyncio.wait([closed], timeout=0.02)
+    assert await closed == b""
+
+
+async def test_headers_without_end_are_refused(connection: Connection) -> None:
+    reader, writer = connection
+    writer.write(b"POST / HTTP/1.1\r\nX: " + b"y" * BoundedHttpProtocol.head_bytes_max)
+    answer = await asyncio.wait_for(reader.read(), 5.0)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(connection: Connection) -> None:
+    reader, writer = connection
+    writer.write(b"POST / HTTP/1.1\r\nHost: vinculum\r\nContent-Length: 10\r\n\r\nabc")
+    answer = await asyncio.wait_for(reader.readuntil(b"}"), 5.0)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"too_slow"' in answer
+
+
+async def test_a_kept_connection_has_as_long_for_each_request(connection: Connection) -> None:
+    reader, writer = connection
+    for _ in range(3):
+        writer.write(b"POST / HTTP/1.1\r\nHost: vinculum\r\nContent-Length: 3\r\n\r\n")
+        writer.write(b"abc")
+        assert (await asyncio.wait_for(reader.readuntil(b"abc"), 5.0)).startswith(b"HTTP/1.1 200 ")
