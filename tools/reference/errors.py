@@ -74,11 +74,29 @@ def modules(package: str) -> Iterator[ModuleType]:
 
 def mentioned(module: ModuleType) -> Iterator[tuple[type[Problem], set[str]]]:
     assert module.__file__
-    for node in values(ast.parse(Path(module.__file__).read_text("utf-8"))):
+    tree = ast.parse(Path(module.__file__).read_text("utf-8"))
+    for node in values(tree):
         problem = meant(node.func if isinstance(node, ast.Call) else node, module)
         if isinstance(problem, type) and issubclass(problem, Problem) and problem is not Problem:
-            given = node.keywords if isinstance(node, ast.Call) else []
-            yield problem, {keyword.arg for keyword in given if keyword.arg}
+            yield problem, facts(node, tree) if isinstance(node, ast.Call) else set()
+
+
+def facts(call: ast.Call, tree: ast.Module) -> set[str]:
+    """Find the names of a call's keyword arguments, and those of `**name` where a dict is written down for the name."""
+    given = {keyword.arg for keyword in call.keywords if keyword.arg}
+    spread = {each.value.id for each in call.keywords if each.arg is None and isinstance(each.value, ast.Name)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value) if name in spread:
+                given |= keys(value)
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if name in spread:
+                given |= keys(value)
+    return given
+
+
+def keys(value: ast.expr) -> set[str]:
+    dicts = [node for node in ast.walk(value) if isinstance(node, ast.Dict)]
+    return {str(key.value) for each in dicts for key in each.keys if isinstance(key, ast.Constant)}
 
 
 def meant(node: ast.AST, module: ModuleType) -> object:
