@@ -18,7 +18,7 @@ help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/ready ## Run the whole system on this machine; Ctrl-C stops it (DETACH=1: return when it is ready)
-	@exec $(BIN)/vinculum up $(if $(DETACH),--detach)
+	@exec $(BIN)/vinculum up --samples $(if $(DETACH),--detach)
 
 down: .venv/ready ## Stop what `make run DETACH=1` left running; the data stays
 	@$(BIN)/vinculum down

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import psutil
 import pytest
 
@@ -19,6 +20,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
 EVERYTHING = ["command", "kafka", "mail-sink", "notifier", "postgres", "projection"]
 STOP_SECONDS = 60.0
+BAKERY, NORA = "01990000-0000-7000-8000-000000000101", "01990000-0000-7000-8000-000000000201"  # of samples/people
 
 
 class LocalStack:
@@ -43,12 +45,24 @@ class LocalStack:
         command = [sys.executable, "-m", "vinculum_devstack", "up"]
         return subprocess.Popen(command, env=self.environment, stdout=subprocess.PIPE, text=True)  # noqa: S603  our own
 
-    def up(self) -> None:
-        done = self.vinculum("up", "--detach")
+    def up(self, *options: str) -> None:
+        done = self.vinculum("up", "--detach", *options)
         assert done.returncode == 0, done.stdout + done.stderr
 
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.vinculum("status", "--json").stdout)
+        return found
+
+    def ask(self, path: str, *token: str, **query: str) -> dict[str, Any]:
+        """Ask the command service, with a token as `vinculum token` makes it."""
+        headers = {"authorization": f"Bearer {self.vinculum('token', *token).stdout.strip()}"}
+        answer = httpx2.get(f"{self.status()['command']}{path}", params=query, headers=headers)
+        found: dict[str, Any] = answer.raise_for_status().json()
+        return found
+
+    def positions(self) -> dict[str, int]:
+        scopes = ("--scope", "log", "--scope", "all_tenants")
+        found: dict[str, int] = self.ask("/v1/log/positions", "--kind", "service", *scopes)["positions"]
         return found
 
     def pids(self) -> dict[str, int]:
@@ -83,6 +97,29 @@ def test_it_comes_up_and_says_where_and_goes_down_without_a_trace(stack: LocalSt
     assert stack.vinculum("down").returncode == 0
     assert stack.status()["state"] == "stopped"
     assert alive(before.values()) == []
+
+
+def test_the_demo_tenants_have_something_to_show_and_get_it_once(stack: LocalStack) -> None:
+    stack.up("--samples")
+    positions = stack.positions()
+    assert positions["teamleader"] == 3 + 15_536 + 11_092 + 14_717  # registered, accounts, contacts, links
+    assert positions["zoho"] == positions["dynamics"] == 3 + 91 + 91 + 91
+    nora = {"account_id": BAKERY, "contact_id": NORA}
+    assert stack.ask("/v1/access", "--tenant", "taxdome", **nora)["state"] == "active"
+    stack.up("--samples")
+    assert stack.positions() == positions
+
+    (stack.data / "rows.csv").write_text("Account,Contact\nOne,\nTwo,Ada\n")
+    columns = ["--map", "Account=account.name", "--map", "Contact=contact.name"]
+    import_rows = ["import", str(stack.data / "rows.csv"), "--tenant", "taxdome", *columns]
+    imported = stack.vinculum(*import_rows)
+    assert imported.returncode == 0
+    assert "line 2 is refused: contact_required" in imported.stdout
+    assert "1 accounts and 1 contacts created, 1 links made; 0 rows changed nothing, 1 were refused" in imported.stdout
+    stack.vinculum("down")
+    cut_off = stack.vinculum(*import_rows)
+    assert cut_off.returncode == 1
+    assert "does not answer" in cut_off.stderr
 
 
 def test_it_comes_back_after_kill_9_of_one_and_of_all(stack: LocalStack) -> None:

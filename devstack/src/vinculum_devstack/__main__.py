@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from vinculum_devstack import stack
 from vinculum_devstack.folder import data_folder
+from vinculum_devstack.importing import import_file
 from vinculum_devstack.problems import StackError
 from vinculum_devstack.progress import Progress
 from vinculum_devstack.tokens import EXPIRES_SECONDS, Kind, mint
@@ -33,16 +34,18 @@ def main() -> None:
 
 @app.command()
 def up(
-    *, detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready, and leave it running.")] = False
+    *,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready, and leave it running.")] = False,
+    samples: Annotated[bool, typer.Option("--samples", help="Give the demo tenants something to show.")] = False,
 ) -> None:
     """Start Postgres, Kafka, the mail sink and the three services. Ctrl-C stops them all."""
     with suppress(asyncio.CancelledError):
-        asyncio.run(_interruptible(_up(data_folder(), detach=detach)))
+        asyncio.run(_interruptible(_up(data_folder(), detach=detach, samples=samples)))
 
 
-async def _up(data: Path, *, detach: bool) -> None:
+async def _up(data: Path, *, detach: bool, samples: bool) -> None:
     with console.status("") as status:
-        await stack.up(data, Progress(console, status))
+        await stack.up(data, Progress(console, status), samples=samples)
     _welcome(await stack.status(data))
     if detach:
         return
@@ -131,6 +134,9 @@ def token(
             claims=overrides,
         )
     )
+
+
+app.command("import")(import_file)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from vinculum_devstack import ports
+from vinculum_devstack import demo, ports
 from vinculum_devstack.folder import only_one, prepare, read_json, write_json
 from vinculum_devstack.kafka import Kafka
 from vinculum_devstack.keys import keys, make_keys
@@ -25,11 +25,11 @@ TOPIC: Final = "vinculum.events.v1"
 WATCH_SECONDS: Final = 0.5
 
 
-async def up(data: Path, progress: Progress) -> None:
+async def up(data: Path, progress: Progress, *, samples: bool) -> None:
     prepare(data)
     with only_one(data / "run" / "lock"):
         make_keys(data)
-        await Stack(data).start(progress)
+        await Stack(data).start(progress, samples=samples)
 
 
 class Stack:
@@ -41,7 +41,7 @@ class Stack:
         self.kafka_bootstrap = os.environ.get("VINCULUM_KAFKA_BOOTSTRAP") or self._kafka.bootstrap
         self.services = Services(data, self.ports, self.postgres_url, self.kafka_bootstrap)
 
-    async def start(self, progress: Progress) -> None:
+    async def start(self, progress: Progress, *, samples: bool) -> None:
         """Start what doesn't run, and what runs with other settings. If that fails, stop what was started."""
         postgres, others = self._postgres_part(), [self._mail_sink(), *self._kafka_part()]
         services = [self._service(name) for name in SERVICES]
@@ -52,6 +52,8 @@ class Stack:
             await self._bring_up(services, progress)
             with progress.step("demo tenants"):
                 await register_demo_tenants(self.services.url("command"), mint(self.data, kind="platform"))
+            if samples:
+                await demo.show(self.data, self.services.url("command"), progress)
         except BaseException:
             await stop_in_order(self.processes, self.processes.started)
             raise
