@@ -11,7 +11,7 @@ from vinculum_command.domain.accounts import ArchiveAccount, CreateAccount
 from vinculum_command.domain.contacts.creation import CreateContact
 from vinculum_command.domain.links import PutLink, UnlinkContact
 from vinculum_command.domain.rejections import ContactAlreadyLinked, ContactRequired
-from vinculum_command.execute import Answer, IdempotencyKeyReused
+from vinculum_command.outcomes import Answer, IdempotencyKeyReused
 from vinculum_shared.contracts.values import AccountId, ContactId
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -120,7 +121,7 @@ async def test_nothing_is_sent_past_an_event_that_kafka_refuses(store: Store, se
     await topics.ensure_topic(settings.kafka_bootstrap, settings.topic, partitions=PARTITIONS, replicas=1)
     await limit(settings, 3_000)
     await store.register("a", "dynamics")
-    noise = {str(n): uuid4().hex + uuid4().hex + uuid4().hex for n in range(90)}
+    noise: dict[str, Any] = {str(n): uuid4().hex + uuid4().hex + uuid4().hex for n in range(90)}
     async with relaying(settings):
         await relayed_up_to(store, {"a": 3})
         await store.give("a", CreateAccount(name="large", details=noise))
@@ -140,7 +141,7 @@ async def test_nothing_is_sent_past_an_event_that_kafka_refuses(store: Store, se
 
 
 def restarts() -> float:
-    return metrics.RELAY_RESTARTS._value.get()
+    return float(metrics.RELAY_RESTARTS._value.get())
 
 
 async def limit(settings: Settings, size: int) -> None:

@@ -14,7 +14,8 @@ from support.databases import database
 from vinculum_command.domain.commands import Caller, Command, Order
 from vinculum_command.domain.tenants import RegisterTenant
 from vinculum_command.event_store import open_appender
-from vinculum_command.execute import Answer, Executor
+from vinculum_command.execute import Executor
+from vinculum_command.outcomes import Answer
 from vinculum_shared.contracts import envelope
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event

@@ -15,10 +15,11 @@ from vinculum_command.domain.access import AcceptInvitation
 from vinculum_command.domain.commands import Caller, Command, Order
 from vinculum_command.domain.rejections import ContactNotLinked, InvitationInvalid
 from vinculum_command.domain.tenants import RegisterTenant
-from vinculum_command.execute import Answer, Executor
+from vinculum_command.execute import Executor
 from vinculum_command.http.callers import Bearer, as_caller
 from vinculum_command.http.openapi import Acceptance, answer_schema, body_schema
 from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, ROUTES
+from vinculum_command.outcomes import Answer
 from vinculum_shared import metrics, telemetry
 from vinculum_shared.problems import (
     FieldError,
