@@ -140,8 +140,10 @@ class Heads:
 
     def sees(self, account_id: AccountId) -> bool:
         """Tell if the caller may see an account: limited staff see what they manage, and what this command makes."""
+        if self.limited_to is None:
+            return True
         key = Account.key(account_id=account_id)
-        return self.limited_to is None or key in self.moved or self.limited_to in self._get(Account, key).managers
+        return key in self.moved or self.limited_to in self._get(Account, key).managers
 
     def seen(self, accounts: Sequence[AccountId]) -> list[AccountId]:
         """Keep the accounts that the caller may see."""
