@@ -61,6 +61,17 @@ async def test_metrics_are_on_a_port_of_their_own_and_name_no_tenant(stack: Stac
     assert account not in metrics.text
 
 
+async def test_how_far_the_read_models_have_got_is_told(stack: Stack) -> None:
+    firm = await stack.tenant("dynamics")
+    await firm.account("Contoso")
+    freshness = await firm.read("/freshness")
+    assert (freshness["position"], freshness["lag_events"], freshness["parked_events"]) == (firm.position, 0, 0)
+    assert (await firm.read("/parked"))["items"] == []
+    ahead = await firm.ask("GET", "/accounts", at="projection", params={"min_position": firm.position + 1})
+    assert (ahead.status_code, ahead.json()["code"]) == (409, "projection_behind")
+    assert (ahead.json()["position"], "retry-after" in ahead.headers) == (firm.position, True)
+
+
 @asynccontextmanager
 async def another_command_service(stack: Stack, log: Path) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
     """One more process of the command service, on the same database, so that nobody misses it when it ends."""
