@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaConsumer
 from support.stack import Stack
 from support.tenant import Tenant, link
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
 SECONDS_MAX = 20.0
 
@@ -185,7 +185,7 @@ async def test_a_subscriber_proves_by_positions_that_it_missed_nothing(stack: St
     try:
         positions: Counter[str] = Counter()
         read: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        async with asyncio.timeout(SECONDS_MAX):
+        async with asyncio.timeout(3 * SECONDS_MAX):
             while positions[firm.id] < firm.position:
                 record = await consumer.getone()
                 event = json.loads(record.value)

@@ -11,10 +11,12 @@ from support.stack import Stack
 from support.tenant import Tenant, invitation_token, link, text, types
 from support.waiting import until
 
-pytestmark = pytest.mark.acceptance
+pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
-TODAY = datetime.now(UTC).date()
-YESTERDAY = (TODAY - timedelta(days=1)).isoformat()
+
+def due(days: int) -> str:
+    """Give the day so many days from today."""
+    return (datetime.now(UTC) + timedelta(days=days)).date().isoformat()
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ async def test_an_invitation_taken_back_and_given_anew_has_a_token_of_its_own(fi
 async def test_an_invoice_goes_to_those_who_want_it(firm: Tenant) -> None:
     account, (ada, charles) = await engines(firm, "Ada Lovelace", "Charles Babbage")
     await firm.notify(account, charles, invoice=False)
-    invoice = await firm.invoice(account, number="2026-017", amount="1190.00", due=TODAY.isoformat())
+    invoice = await firm.invoice(account, number="2026-017", amount="1190.00", due=due(0))
     sent = await firm.done("POST", f"/records/{invoice}/send")
     (row,) = await firm.notifications(account_id=account)
     assert (row["recipient"]["contact_id"], row["topic"], row["outcome"]) == (ada, "invoice", "sent")
@@ -123,10 +125,10 @@ async def test_an_invoice_sent_by_hand_goes_past_the_preference(firm: Tenant) ->
 async def test_a_reminder_has_its_time(firm: Tenant) -> None:
     account, (ada,) = await engines(firm, "Ada Lovelace")
     overdue = {"kind": "overdue"}
-    for due in (None, TODAY.isoformat(), (TODAY + timedelta(days=2)).isoformat()):
-        invoice = await firm.invoice(account, due=due)
+    for day in (None, due(0), due(2)):
+        invoice = await firm.invoice(account, due=day)
         assert await firm.refused("POST", f"/records/{invoice}/remind", overdue) == (409, "not_overdue")
-    late = await firm.invoice(account, due=YESTERDAY, number="2025-999")
+    late = await firm.invoice(account, due=due(-1), number="2025-999")
     assert types(await firm.done("POST", f"/records/{late}/remind", overdue)) == ["RecordReminded"]
     (row,) = await firm.notifications(account_id=account)
     assert (row["recipient"]["contact_id"], row["topic"], row["outcome"]) == (ada, "invoice", "sent")
@@ -140,7 +142,7 @@ async def test_a_topic_that_reaches_nobody_is_warned_of_and_on_record(firm: Tena
     uncovered = [{"code": "topic_uncovered", "account_id": account, "topic": "invoice"}]
     assert (await firm.notify(account, charles, invoice=False))["warnings"] == []
     assert (await firm.unlink(account, ada))["warnings"] == uncovered
-    invoice = await firm.invoice(account, due=YESTERDAY)
+    invoice = await firm.invoice(account, due=due(-1))
     assert (await firm.done("POST", f"/records/{invoice}/send"))["warnings"] == uncovered
     reminded = await firm.done("POST", f"/records/{invoice}/remind", {"kind": "overdue"})
     assert reminded["warnings"] == uncovered
