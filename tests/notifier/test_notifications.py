@@ -5,9 +5,10 @@ import pytest
 
 from support.billing import Billing
 from support.notifier import Notifier
-from vinculum_notifier.database import FOR_TENANT, http_pool
+from vinculum_notifier.database import http_pool
 from vinculum_shared.contracts.staff import StaffUserDeactivated
 from vinculum_shared.contracts.values import StaffId
+from vinculum_shared.snapshots import FOR_TENANT
 
 pytestmark = pytest.mark.integration
 

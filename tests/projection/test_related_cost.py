@@ -5,9 +5,9 @@ import pytest
 
 from support.firms import Firm
 from support.projection import Projection
-from vinculum_projection.paging import NIL
 from vinculum_projection.read_models.links import RELATED
 from vinculum_shared.contracts.values import AccountId, ContactId
+from vinculum_shared.paging import NIL
 
 pytestmark = pytest.mark.integration
 

@@ -1,5 +1,6 @@
 """Which partitions of the topic this instance reads, and from where: kept in the service's own database."""
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from vinculum_shared.postgres import Connection, Pool
 log = structlog.get_logger()
 
 POLL_MS: Final = 250
+BROKER_SECONDS_MAX: Final = 1.0  # aiokafka itself waits for a broker that is gone without end
 BATCH_RECORDS: Final = 2_000  # 500 in a batch are almost as fast, more than 2,000 no faster
 
 OFFSETS: LiteralString = "SELECT partition, next_offset FROM subscription_offset WHERE topic = $1"
@@ -85,9 +87,10 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
         if self.fatal is not None:
             raise self.fatal
         try:
-            polled = await self.consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_RECORDS)
-        except NoOffsetForPartitionError:
-            return  # fetched before the claim, whose seek says where
+            async with asyncio.timeout(BROKER_SECONDS_MAX):
+                polled = await self.consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_RECORDS)
+        except (TimeoutError, NoOffsetForPartitionError):
+            return  # a rebalance waits for the broker; or it was fetched before the claim, whose seek says where
         except OffsetOutOfRangeError as error:
             await self.from_beginning(*error.args[0])
             return
@@ -107,8 +110,9 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
     async def commit_for_monitoring(self) -> None:
         """Kafka's own tools show the lag by its committed offsets; nothing reads them back."""
         if self.claims:
-            with suppress(KafkaError):
-                await self.consumer.commit({each: claim.first_unapplied for each, claim in self.claims.items()})
+            with suppress(KafkaError, TimeoutError):
+                async with asyncio.timeout(BROKER_SECONDS_MAX):
+                    await self.consumer.commit({each: claim.first_unapplied for each, claim in self.claims.items()})
 
 
 def read(records: list[ConsumerRecord]) -> list[tuple[int, Line]]:

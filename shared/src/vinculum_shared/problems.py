@@ -70,6 +70,18 @@ class NotFound(Problem):
     status = 404
 
 
+class TenantNotFound(NotFound):
+    """There is no such tenant."""
+
+
+class AccountNotFound(NotFound):
+    """There is no such account."""
+
+
+class ContactNotFound(NotFound):
+    """There is no such contact."""
+
+
 class MethodNotAllowed(Problem):
     """This address does not know that method."""
 
@@ -98,12 +110,6 @@ class TooLarge(Problem):
     """The body is larger than this address takes."""
 
     status = 413
-
-
-class UnsupportedMediaType(Problem):
-    """This address does not read that content type."""
-
-    status = 415
 
 
 class FieldError(TypedDict):

@@ -10,6 +10,7 @@ import hmac
 import re
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -77,6 +78,29 @@ class Principal(BaseModel):
                 errors=[FieldError(pointer="?tenant", code="string_pattern_mismatch", detail="No tenant id.")]
             )
         return self.model_copy(update={"tenant": tenant})
+
+    def effective_roles(self, recorded: Iterable[str]) -> frozenset[str]:
+        """Those that the token and the staff user's record both say."""
+        return self.roles.intersection(recorded)
+
+    def require_role(self, wanted: frozenset[str], *, active: bool | None, recorded: Iterable[str] | None) -> None:
+        """Refuse who is no active staff user, as his record has it, with one of these roles."""
+        if not active:
+            raise Forbidden("The token's subject is no active staff user of this tenant.")
+        if not self.effective_roles(recorded or ()) & wanted:
+            raise Forbidden(f"This needs one of the roles {', '.join(sorted(wanted))}.")
+
+    @property
+    def staff_id(self) -> UUID | None:
+        """The staff user's record, if that is what `sub` names."""
+        try:
+            return UUID(self.sub) if self.kind == "staff" else None
+        except ValueError:
+            return None
+
+    @property
+    def sees_personal(self) -> bool:
+        return self.kind == "staff" or "personal" in self.scopes
 
     def require_scope(self, scope: str) -> None:
         """Refuse a service without the scope. Scopes limit services alone; roles are the command's affair."""

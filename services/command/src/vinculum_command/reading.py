@@ -1,7 +1,6 @@
 """What is read of the event store for others: one tenant under the role for one, everything under the log's own."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, LiteralString, NamedTuple
@@ -77,14 +76,6 @@ async def open_log(
         unsafe_durability=unsafe_durability,
         server_settings=server_settings,
     )
-
-
-@asynccontextmanager
-async def of_tenant(reader: Pool, tenant: str) -> AsyncIterator[Connection]:
-    """Read one tenant, in one snapshot: row level security shows nothing of any other."""
-    async with reader.acquire() as db, db.transaction(isolation="repeatable_read", readonly=True):
-        await db.execute("SELECT set_config('vinculum.tenant', $1, true)", tenant)
-        yield db
 
 
 HEADS: LiteralString = "SELECT key, version, token, state FROM heads WHERE tenant = $1 AND key = ANY ($2)"

@@ -11,6 +11,7 @@ from vinculum_notifier import database, notifications, unsubscribe
 from vinculum_notifier.consume import STARTED
 from vinculum_notifier.settings import Settings
 from vinculum_shared import serving
+from vinculum_shared.paging import cursor_cipher
 from vinculum_shared.problems import Unavailable
 from vinculum_shared.tokens import Verifier
 
@@ -19,7 +20,12 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         async with await database.http_pool(settings) as pool:
-            yield {"pool": pool, "settings": settings, "verifier": Verifier(settings.jwks, settings.issuer)}
+            yield {
+                "pool": pool,
+                "settings": settings,
+                "verifier": Verifier(settings.jwks, settings.issuer),
+                "cursor_cipher": cursor_cipher(settings.cursor_key),
+            }
 
     return serving.create_app(
         title="Vinculum: notifications",

@@ -1,6 +1,6 @@
 """The service's database, and the two roles it works under: see the first migration."""
 
-from typing import Final, LiteralString
+from typing import Final
 
 from vinculum_notifier.settings import Settings
 from vinculum_shared import migrate, postgres
@@ -12,8 +12,6 @@ HTTP_CONNECTIONS: Final = 8
 QUERY_MS_MAX: Final = 5_000
 WORK_MS_MAX: Final = 60_000
 CUSTOM_PLANS: Final = "force_custom_plan"  # optional filters get a plan of their own
-
-FOR_TENANT: LiteralString = "SELECT set_config('vinculum.tenant', $1, true)"
 
 
 async def http_pool(settings: Settings) -> Pool:

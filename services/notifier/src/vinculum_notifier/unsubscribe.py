@@ -22,13 +22,14 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from starlette.responses import HTMLResponse
 
 from vinculum_notifier import preferences
-from vinculum_notifier.database import FOR_TENANT, worker_pool
+from vinculum_notifier.database import worker_pool
 from vinculum_notifier.rendering import speaking
 from vinculum_notifier.routing import Notification
 from vinculum_notifier.settings import Settings
 from vinculum_shared import tokens
 from vinculum_shared.contracts.topics import Topic
 from vinculum_shared.postgres import Pool
+from vinculum_shared.snapshots import FOR_TENANT
 from vinculum_shared.subscription import OUTAGE
 from vinculum_shared.tokens import TokenFile
 

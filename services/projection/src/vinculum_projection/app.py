@@ -9,10 +9,10 @@ from fastapi import FastAPI, Request
 
 from vinculum_projection import database, freshness, parked, recipients
 from vinculum_projection.consume import open_subscription
-from vinculum_projection.paging import cursor_cipher
 from vinculum_projection.read_models import access, accounts, contacts, history, links
 from vinculum_projection.settings import Settings
 from vinculum_shared import serving
+from vinculum_shared.paging import cursor_cipher
 from vinculum_shared.tokens import Verifier
 
 

@@ -7,8 +7,8 @@ from uuid import UUID
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from vinculum_projection.paging import Page, Paged
 from vinculum_projection.reading import Observer, Operator
+from vinculum_shared.paging import Page, Paged
 from vinculum_shared.problems import NotFound
 
 router = APIRouter(prefix="/v1", tags=["operations"])

@@ -9,35 +9,22 @@ import asyncpg
 from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel
 
-from vinculum_projection.paging import Page, Paging, SortKey
-from vinculum_projection.waiting import FOR_TENANT, reach
 from vinculum_shared.contracts.tenants import Policy
 from vinculum_shared.contracts.values import PERSONAL, AccountId, ContactId
+from vinculum_shared.paging import Page, Paging, SortKey
 from vinculum_shared.postgres import Connection
-from vinculum_shared.problems import Forbidden, NotFound, Unavailable
+from vinculum_shared.problems import AccountNotFound, ContactNotFound, Forbidden, TenantNotFound, Unavailable
+from vinculum_shared.snapshots import of_tenant, reach
 from vinculum_shared.tokens import Principal, bearer
 
 READERS: Final = frozenset({"viewer", "agent", "manager", "admin"})
 OPERATORS: Final = frozenset({"operator", "admin"})
 
-ACQUIRE_SECONDS_MAX: Final = 2.0
 OUTAGE: Final = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
 """Postgres is away, or the query took longer than queries may take."""
 
 M = TypeVar("M", bound=BaseModel)
 Row = dict[str, Any]
-
-
-class TenantNotFound(NotFound):
-    """There is no such tenant."""
-
-
-class AccountNotFound(NotFound):
-    """There is no such account."""
-
-
-class ContactNotFound(NotFound):
-    """There is no such contact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +126,11 @@ def reading(roles: frozenset[str], *, services: bool = True) -> Callable[..., As
         tenant = principal.the_tenant
         try:
             await reach(request.state.reader, tenant, min_position)
-            async with (
-                request.state.reader.acquire(timeout=ACQUIRE_SECONDS_MAX) as db,
-                db.transaction(isolation="repeatable_read", readonly=True),
-            ):
-                await db.execute(FOR_TENANT, tenant)
-                asked = await db.fetchrow(ASKED, tenant, staff_id(principal))
+            async with of_tenant(request.state.reader, tenant) as db:
+                asked = await db.fetchrow(ASKED, tenant, principal.staff_id)
                 assert asked is not None
                 if principal.kind == "staff":
-                    require_role(principal, asked, roles)
+                    principal.require_role(roles, active=asked["active"], recorded=asked["roles"])
                 elif asked["policy"] is None:
                     raise TenantNotFound
                 policy = Policy.model_validate(asked["policy"])
@@ -156,7 +139,7 @@ def reading(roles: frozenset[str], *, services: bool = True) -> Callable[..., As
                     db=db,
                     tenant=tenant,
                     position=asked["position"],
-                    personal=principal.kind == "staff" or "personal" in principal.scopes,
+                    personal=principal.sees_personal,
                     limited=principal.kind == "staff" and is_limited(principal, asked, policy),
                     policy=policy,
                     response=response,
@@ -167,30 +150,11 @@ def reading(roles: frozenset[str], *, services: bool = True) -> Callable[..., As
     return view
 
 
-def staff_id(principal: Principal) -> UUID | None:
-    try:
-        return UUID(principal.sub) if principal.kind == "staff" else None
-    except ValueError:
-        return None
-
-
-def effective_roles(principal: Principal, record: asyncpg.Record) -> frozenset[str]:
-    """Those that the token and the record both say."""
-    return principal.roles.intersection(record["roles"])
-
-
-def require_role(principal: Principal, record: asyncpg.Record, wanted: frozenset[str]) -> None:
-    if not record["active"]:
-        raise Forbidden("The token's subject is no active staff user of this tenant.")
-    if not effective_roles(principal, record) & wanted:
-        raise Forbidden(f"This needs one of the roles {', '.join(sorted(wanted))}.")
-
-
 def is_limited(principal: Principal, record: asyncpg.Record, policy: Policy) -> bool:
     """Tell if he sees only what he manages (TL-10)."""
     per_staff_user = policy.manager_limits_access == "per_staff_user"
     limits = record["limited_accounts"] if per_staff_user else policy.manager_limits_access
-    return bool(limits) and effective_roles(principal, record) <= {"agent", "operator"}
+    return bool(limits) and principal.effective_roles(record["roles"]) <= {"agent", "operator"}
 
 
 ASKED: LiteralString = """

@@ -6,13 +6,13 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from vinculum_projection.paging import NIL, Page, Paged
 from vinculum_projection.reading import Reader, Row, sort_key
 from vinculum_shared import recipients
 from vinculum_shared.contracts.contacts import Email
 from vinculum_shared.contracts.links import NotificationPreferences
 from vinculum_shared.contracts.topics import Topic
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Personal
+from vinculum_shared.paging import NIL, Page, Paged
 from vinculum_shared.recipients import Member
 
 router = APIRouter(prefix="/v1", tags=["recipients"])

@@ -1,6 +1,15 @@
 """Why a command is refused: one class per rule, in the order in which they are checked."""
 
-from vinculum_shared.problems import Conflict, Forbidden, Gone, NotFound, PreconditionFailed
+from vinculum_shared.problems import (
+    AccountNotFound,
+    Conflict,
+    ContactNotFound,
+    Forbidden,
+    Gone,
+    NotFound,
+    PreconditionFailed,
+    TenantNotFound,
+)
 
 __all__ = [
     "AccountArchived",
@@ -32,20 +41,8 @@ __all__ = [
 ]
 
 
-class TenantNotFound(NotFound):
-    """There is no such tenant."""
-
-
 class StaffNotFound(NotFound):
     """There is no such staff user."""
-
-
-class AccountNotFound(NotFound):
-    """There is no such account."""
-
-
-class ContactNotFound(NotFound):
-    """There is no such contact."""
 
 
 class EmailNotFound(NotFound):

@@ -17,6 +17,7 @@ from vinculum_command.http.callers import Bearer, may_read
 from vinculum_shared.contracts.topics import Feature
 from vinculum_shared.contracts.values import EmailId
 from vinculum_shared.postgres import Connection
+from vinculum_shared.snapshots import of_tenant
 from vinculum_shared.tokens import Principal
 
 router = APIRouter(prefix="/v1", tags=["access"])
@@ -33,9 +34,11 @@ async def access(
 ) -> Response:
     """Say if the contact may enter the account now, and because of what."""
     tenant = principal.the_tenant
-    async with reading.of_tenant(request.state.reader, tenant) as db:
-        await may_read(db, principal, scope="queries")
+    async with of_tenant(request.state.reader, tenant) as db:
+        limited_to = await may_read(db, principal, scope="queries")
         account, contact, link = await _three(db, principal, account_id, contact_id)
+        if limited_to and limited_to not in account.managers:
+            raise AccountNotFound(account_id=account_id)
         decided = may_enter(link, account, contact, email_id=EmailId(email_id) if email_id else None, feature=feature)
         because = await reading.marked(db, tenant, decided.because)
         position = await reading.last_position(db, tenant)
@@ -76,7 +79,7 @@ def _told(decided: Decided, because: list[reading.Found]) -> dict[str, Any]:
 async def policy(request: Request, principal: Bearer) -> Response:
     """Give the tenant's rules as they are in force."""
     tenant = principal.the_tenant
-    async with reading.of_tenant(request.state.reader, tenant) as db:
+    async with of_tenant(request.state.reader, tenant) as db:
         await may_read(db, principal, scope="queries")
         stored = (await reading.heads(db, tenant, [Rules.key()]))[Rules.key()]
         position = await reading.last_position(db, tenant)

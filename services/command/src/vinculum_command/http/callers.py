@@ -1,53 +1,49 @@
 """Who may ask what: the bearer as the domain's caller, and the readers of this service."""
 
-from typing import Annotated, Final
-from uuid import UUID
+from typing import Annotated, Final, cast
 
 from fastapi import Depends
 
 from vinculum_command import reading
-from vinculum_command.domain.commands import Caller
+from vinculum_command.domain.commands import Caller, is_limited
 from vinculum_command.domain.heads.staff import StaffUser
+from vinculum_command.domain.heads.tenants import Rules
+from vinculum_shared.contracts.values import StaffId
 from vinculum_shared.postgres import Connection
 from vinculum_shared.problems import Forbidden
 from vinculum_shared.tokens import Principal, bearer
 
 Bearer = Annotated[Principal, Depends(bearer)]
 
-READERS: Final = frozenset({"admin", "manager", "agent", "viewer", "operator"})
+READERS: Final = frozenset({"admin", "manager", "agent", "viewer"})
 OPERATORS: Final = frozenset({"admin", "operator"})
 
 
 def as_caller(principal: Principal) -> Caller:
     """Give the caller. A staff user is known by the id of a record; a contact gives no commands."""
-    if principal.kind == "contact":
+    if principal.kind == "contact" or (principal.kind == "staff" and principal.staff_id is None):
         raise Forbidden
-    if principal.kind == "staff":
-        staff_id(principal)
     return Caller(kind=principal.kind, id=principal.sub, roles=principal.roles, scopes=principal.scopes)
 
 
-def staff_id(principal: Principal) -> UUID:
-    try:
-        return UUID(principal.sub)
-    except ValueError:
-        raise Forbidden("A staff user's sub is the id of his record.") from None
+async def may_read(
+    db: Connection, principal: Principal, *, scope: str, roles: frozenset[str] = READERS
+) -> StaffId | None:
+    """Let services with the scope read, and staff with one of the roles.
 
-
-async def may_read(db: Connection, principal: Principal, *, scope: str, roles: frozenset[str] = READERS) -> None:
-    """Let services with the scope read, and active staff with one of the roles, in token and record both."""
-    match principal.kind:
-        case "service":
-            principal.require_scope(scope)
-        case "staff":
-            key = StaffUser.key(staff_id=staff_id(principal))
-            staff = (await reading.heads(db, principal.the_tenant, [key]))[key].head
-            assert isinstance(staff, StaffUser)
-            if not staff.active or staff.profile is None or not roles & principal.roles & set(staff.profile.roles):
-                raise Forbidden
-        case _:
-            raise Forbidden
-
-
-def sees_personal(principal: Principal) -> bool:
-    return principal.kind == "staff" or "personal" in principal.scopes
+    Gives the staff user who sees only what he manages, if it is one.
+    """
+    if principal.kind == "service":
+        principal.require_scope(scope)
+        return None
+    if principal.kind != "staff":
+        raise Forbidden
+    keys = [StaffUser.key(staff_id=principal.staff_id), Rules.key()]
+    found = await reading.heads(db, principal.the_tenant, keys)
+    staff, rules = cast(StaffUser, found[keys[0]].head), cast(Rules, found[keys[1]].head)
+    profile = staff.profile
+    principal.require_role(roles, active=staff.active, recorded=profile.roles if profile else ())
+    assert profile
+    assert rules.policy
+    limited = is_limited(principal.effective_roles(profile.roles), profile, rules.policy)
+    return StaffId(principal.staff_id) if limited and principal.staff_id else None

@@ -11,11 +11,12 @@ from fastapi.responses import Response, StreamingResponse
 
 from vinculum_command import reading
 from vinculum_command.doorbell import News, set_within
-from vinculum_command.http.callers import OPERATORS, Bearer, may_read, sees_personal
+from vinculum_command.http.callers import OPERATORS, Bearer, may_read
 from vinculum_command.reading import Filter, Line
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.postgres import Pool
 from vinculum_shared.problems import FieldError, Forbidden, Invalid, TooMany
+from vinculum_shared.snapshots import of_tenant
 from vinculum_shared.tokens import Principal
 
 router = APIRouter(prefix="/v1", tags=["log"])
@@ -50,7 +51,7 @@ async def log(
     A service for all tenants that names none reads everything, after `tenant:position`, in that order; not live.
     """
     only = Filter(_types(types), account_id, contact_id)
-    personal = sees_personal(principal)
+    personal = principal.sees_personal
     if principal.kind == "service" and principal.tenant is None:
         _of_all_tenants(principal, only)
         async with cast(Pool, request.state.log).acquire() as db:
@@ -73,7 +74,7 @@ async def positions(request: Request, principal: Bearer) -> Response:
             found = await reading.positions(db)
     else:
         tenant = principal.the_tenant
-        async with reading.of_tenant(request.state.reader, tenant) as db:
+        async with of_tenant(request.state.reader, tenant) as db:
             await may_read(db, principal, scope="log", roles=OPERATORS)
             found = {tenant: await reading.last_position(db, tenant)}
     return Response(orjson.dumps({"positions": found}), media_type="application/json")
@@ -90,7 +91,7 @@ class Feed:
         self._tenant, self._only, self._personal = tenant, only, personal
 
     async def look(self, after: int, limit: int) -> tuple[list[Line], int]:
-        async with reading.of_tenant(self._reader, self._tenant) as db:
+        async with of_tenant(self._reader, self._tenant) as db:
             return await reading.log(db, self._tenant, after, limit, only=self._only, personal=self._personal)
 
     async def page(self, after: int, limit: int, wait: float) -> tuple[list[Line], int]:
@@ -143,7 +144,7 @@ def _page(lines: list[Line], checkpoint: int | None, reached: int | None = None)
 
 
 async def _may_read_log(request: Request, principal: Principal) -> None:
-    async with reading.of_tenant(request.state.reader, principal.the_tenant) as db:
+    async with of_tenant(request.state.reader, principal.the_tenant) as db:
         await may_read(db, principal, scope="log", roles=OPERATORS)
 
 

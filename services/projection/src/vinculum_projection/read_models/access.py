@@ -9,12 +9,12 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from vinculum_projection.paging import NIL, Page, Paged
 from vinculum_projection.reading import Reader
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.links import AccessState, ContactUnlinked, PortalAccessChanged
 from vinculum_shared.contracts.topics import Feature
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Personal
+from vinculum_shared.paging import NIL, Page, Paged
 from vinculum_shared.postgres import Connection, columns
 
 EVENTS: Final = (ContactUnlinked, PortalAccessChanged)

@@ -11,8 +11,7 @@ from pydantic import BaseModel
 
 from vinculum_projection.names import folded, search_range, under, word_starts
 from vinculum_projection.names import letter as letter_of
-from vinculum_projection.paging import NIL, Page, Paged
-from vinculum_projection.reading import AccountNotFound, Reader
+from vinculum_projection.reading import Reader
 from vinculum_shared.contracts.accounts import (
     AccountArchived,
     AccountChanged,
@@ -23,7 +22,9 @@ from vinculum_shared.contracts.accounts import (
 )
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.values import AccountId, Details, ExternalIds, Personal, StaffId
+from vinculum_shared.paging import NIL, Page, Paged
 from vinculum_shared.postgres import Connection, columns
+from vinculum_shared.problems import AccountNotFound
 
 EVENTS: Final = (AccountCreated, AccountChanged, AccountArchived, AccountRestored)
 router = APIRouter(prefix="/v1", tags=["accounts"])

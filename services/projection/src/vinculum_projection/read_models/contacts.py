@@ -12,8 +12,7 @@ from pydantic import BaseModel
 
 from vinculum_projection.names import folded, search_range, under, word_starts
 from vinculum_projection.names import letter as letter_of
-from vinculum_projection.paging import NIL, Page, Paged
-from vinculum_projection.reading import ContactNotFound, Reader
+from vinculum_projection.reading import Reader
 from vinculum_shared.contracts.contacts import (
     ContactChanged,
     ContactCreated,
@@ -28,7 +27,9 @@ from vinculum_shared.contracts.contacts import (
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import ContactEvent
 from vinculum_shared.contracts.values import ContactId, EmailId, ExternalIds, Locale, Personal
+from vinculum_shared.paging import NIL, Page, Paged
 from vinculum_shared.postgres import Connection, columns
+from vinculum_shared.problems import ContactNotFound
 
 EVENTS: Final = (
     ContactCreated,

@@ -8,7 +8,6 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from vinculum_projection.paging import Page, Paged
 from vinculum_projection.reading import Reader
 from vinculum_shared.contracts.accounts import AccountArchived, AccountChanged, AccountCreated, AccountRestored
 from vinculum_shared.contracts.contacts import (
@@ -32,6 +31,7 @@ from vinculum_shared.contracts.links import (
 )
 from vinculum_shared.contracts.records import RecordCreated, RecordReminded, RecordSent
 from vinculum_shared.contracts.values import AccountId, ContactId, Personal
+from vinculum_shared.paging import Page, Paged
 from vinculum_shared.postgres import Connection, columns
 
 SUMMARIES: Final[dict[type[Event], str]] = {

@@ -9,7 +9,6 @@ from uuid import UUID
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from vinculum_projection.paging import NIL, Page, Paged
 from vinculum_projection.reading import Reader, Row
 from vinculum_shared.contracts.accounts import AccountChanged
 from vinculum_shared.contracts.contacts import Email
@@ -28,6 +27,7 @@ from vinculum_shared.contracts.links import (
 )
 from vinculum_shared.contracts.topics import TOPICS, Feature, Topic
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Personal
+from vinculum_shared.paging import NIL, Page, Paged
 from vinculum_shared.postgres import Connection, columns
 from vinculum_shared.recipients import wants
 

@@ -1,23 +1,37 @@
-"""Read your own writes: a query that names a position waits until its events are applied."""
+"""Reading one tenant: in one snapshot, behind the wall, and not before one's own writes are in it."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final, LiteralString
 
-from vinculum_shared.postgres import Pool
+from vinculum_shared.postgres import Connection, Pool
 from vinculum_shared.problems import Retriable
 
 WAIT_SECONDS_MAX: Final = 2.0
 PAUSE_SECONDS_MIN: Final = 0.005
 PAUSE_SECONDS_MAX: Final = 0.1
+ACQUIRE_SECONDS_MAX: Final = 2.0
 
 FOR_TENANT: LiteralString = "SELECT set_config('vinculum.tenant', $1, true)"
 POSITION: LiteralString = "SELECT position FROM subscription WHERE tenant = $1"
 
 
 class ProjectionBehind(Retriable):
-    """The read models have not got as far as `min_position` yet."""
+    """What is read here has not got as far as `min_position` yet."""
 
     status = 409
+
+
+@asynccontextmanager
+async def of_tenant(pool: Pool, tenant: str) -> AsyncIterator[Connection]:
+    """Read one tenant in one snapshot: row level security shows this transaction nothing of any other."""
+    async with (
+        pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as db,
+        db.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        await db.execute(FOR_TENANT, tenant)
+        yield db
 
 
 async def reach(pool: Pool, tenant: str, min_position: int) -> None:
@@ -32,6 +46,5 @@ async def reach(pool: Pool, tenant: str, min_position: int) -> None:
 
 
 async def applied(pool: Pool, tenant: str) -> int:
-    async with pool.acquire() as db, db.transaction(readonly=True):
-        await db.execute(FOR_TENANT, tenant)
+    async with of_tenant(pool, tenant) as db:
         return await db.fetchval(POSITION, tenant) or 0
