@@ -125,6 +125,9 @@ async def test_a_service_that_is_told_to_end_answers_what_it_was_asked(stack: St
                 enough.set()
 
     async with another_command_service(stack, tmp_path / "command.log") as (url, process):
+        patient = {"types": "RecordSent", "wait": "30"}
+        headers = {"Authorization": f"Bearer {sales.token}"}
+        waiting = asyncio.create_task(stack.http.get(f"{url}/v1/log", params=patient, headers=headers))
         async with asyncio.TaskGroup() as group:
             for _ in range(WORKERS):
                 group.create_task(work(url))
@@ -133,6 +136,7 @@ async def test_a_service_that_is_told_to_end_answers_what_it_was_asked(stack: St
             told.set()
         async with asyncio.timeout(STOP_SECONDS_MAX):
             assert await process.wait() == 0
+            assert (await waiting).status_code == 200
 
     assert not unanswered & asked_before_the_end
     done = {key for key, answer in answered.items() if answer.status_code == 201}
