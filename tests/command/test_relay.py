@@ -99,11 +99,14 @@ async def test_every_event_is_on_the_topic_in_the_log_s_order_and_form(store: St
     for tenant in ("a", "b", "c"):
         own = [record for record in found if record.key == tenant.encode()]
         assert len({record.partition for record in own}) == 1
-        assert [envelope.decode(record.value) for record in own] == await store.log(tenant)
+        # What was sent again, where an acknowledgement was late, comes after what it repeats.
+        events = {event.position: event for event in reversed([envelope.decode(record.value) for record in own])}
+        assert [events[position] for position in sorted(events)] == await store.log(tenant)
+        firsts = list(dict.fromkeys(envelope.decode(record.value).position for record in own))
+        assert firsts == sorted(firsts)
     first = found[0]
     assert first.headers == (("content-type", b"application/cloudevents+json"),)
     assert first.timestamp == int(envelope.decode(first.value).recorded_at.timestamp() * 1000)
-    assert len(found) == 609
 
 
 async def test_a_new_start_goes_on_where_the_last_one_had_acknowledgements(store: Store, settings: Settings) -> None:
