@@ -156,6 +156,18 @@ async def test_a_grant_against_an_unlink_never_leaves_access_without_a_link(serv
         assert (await firm.access(account, contact))["state"] == "off"
 
 
+async def test_what_took_access_away_is_the_reason(service: Service) -> None:
+    firm = await service.register("taxdome")
+    account, contact = await linked(firm)
+    await accepted(firm, account, contact)
+    await firm.done("PUT", f"/accounts/{account}/contacts/{contact}/portal-access", {"login": False})
+    denied = await firm.access(account, contact)
+    assert (denied["code"], [event["type"] for event in denied["because"]]) == (
+        "access_off",
+        ["ContactLinked", "PortalAccessChanged"],
+    )
+
+
 async def test_forged_invitations_are_gone(service: Service) -> None:
     for token in ("", "a.b", "ä.ö", str(uuid4())):
         assert await service.refused("POST", "/invitations/accept", {"token": token}, token="x") == (

@@ -118,7 +118,7 @@ async def log(
     lines = [Line(*row) for row in rows]
     if len(lines) == limit:
         return lines, lines[-1].position
-    return lines, max(after, min(after + SCANNED_MAX, last))
+    return lines, min(after + SCANNED_MAX, last)
 
 
 LAST_POSITION: LiteralString = "SELECT last_position FROM tenants WHERE tenant = $1"

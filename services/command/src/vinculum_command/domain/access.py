@@ -52,7 +52,8 @@ def may_enter(
     asked = [access for each, access in link.access.items() if email_id in {None, each} and contact.email(each)]
     best = min(asked, key=lambda access: _BEST_FIRST.index(access.state), default=None)
     if best is None:
-        return Decided(allowed=False, state="off", code="access_off", because=marks)
+        because = (*marks, link.closed) if link.closed else marks
+        return Decided(allowed=False, state="off", code="access_off", because=because)
     marks = (*marks, best.mark)
     if account.archived or contact.inactive:
         code = "account_archived" if account.archived else "contact_inactive"

@@ -105,9 +105,9 @@ class Feed:
                 left = deadline - loop.time()
                 if lines or left <= 0 or self._stop.is_set():
                     return lines, reached
-                if reached == after:
+                if reached <= after:
                     await set_within(news, min(left, LOOK_SECONDS))
-                after = reached
+                after = max(after, reached)
 
     def live(self, after: int) -> StreamingResponse:
         if self._streams.locked():

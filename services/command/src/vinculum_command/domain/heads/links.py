@@ -59,6 +59,7 @@ class Link(Head):
     features: tuple[Feature, ...] = ()
     preferences: NotificationPreferences = NotificationPreferences()
     access: dict[EmailId, Access] = Field(default_factory=dict)
+    closed: Mark | None = None  # what turned an access off last
 
     @property
     def ids(self) -> tuple[AccountId, ContactId]:
@@ -98,7 +99,8 @@ class Link(Head):
             case NotificationPreferencesChanged():
                 return self.evolve(preferences=event.after)
             case PortalAccessChanged():
-                return self.evolve(access=self._access(event, mark))
+                closed = mark if event.to == "off" else self.closed
+                return self.evolve(access=self._access(event, mark), closed=closed)
             case _:
                 return self
 
