@@ -80,6 +80,10 @@ class Reader:
 
         await until(there)
 
+    async def has_joined(self) -> bool:
+        """Whether it has been given partitions, ever: a new reader begins them at their ends."""
+        return bool(await self.pool.fetchval("SELECT EXISTS (SELECT FROM subscription_offset)"))
+
     async def applied(self, tenant: str) -> list[int]:
         rows = await self.pool.fetch("SELECT position FROM applied WHERE tenant = $1 ORDER BY number", tenant)
         return [row["position"] for row in rows]
