@@ -170,7 +170,7 @@ def created(commit: list[dict[str, Any]]) -> list[str]:
     return [event["data"]["personal"]["name"] for event in commit if event["type"] == "vinculum.account_created.v1"]
 
 
-async def test_a_trace_goes_from_the_request_to_the_event_and_from_the_mail_back_to_it(stack: Stack) -> None:
+async def test_a_trace_goes_from_the_request_to_the_event_and_to_the_mail(stack: Stack) -> None:
     firm = await stack.tenant("taxdome")
     ada = await firm.contact("Ada Lovelace", firm.address("ada"))
     engines = await firm.account("Engines", ada)
@@ -180,6 +180,7 @@ async def test_a_trace_goes_from_the_request_to_the_event_and_from_the_mail_back
     (mail,) = await firm.mails(firm.address("ada"), "invitation")
     (event,) = [event for event in await firm.log() if event["id"] == mail["X-Vinculum-Event"]]
     assert event["traceparent"].split("-")[:2] == ["00", trace]
+    assert mail["Traceparent"] == event["traceparent"]
 
 
 async def test_no_log_names_anybody(stack: Stack) -> None:

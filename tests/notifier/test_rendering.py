@@ -79,6 +79,7 @@ def due(template: str, address: str = "anna@example.com") -> Notification:
         account_id=ACCOUNT,
         record_id=None if topic == "invitation" else RECORD,
         invitation_id=INVITATION,
+        traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         to=Addressee(CONTACT, EMAIL, address, "hash"),
     )
 
@@ -190,6 +191,7 @@ def test_whatever_a_name_is_made_of_the_headers_are_those_meant(settings: Settin
         "Auto-Submitted",
         "X-Vinculum-Event",
         "X-Vinculum-Topic",
+        "Traceparent",
         "List-Unsubscribe",
         "List-Unsubscribe-Post",
         "MIME-Version",

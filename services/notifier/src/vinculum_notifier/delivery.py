@@ -21,6 +21,7 @@ from vinculum_notifier.routing import Notification, Reason, obstacle
 from vinculum_notifier.settings import Settings
 from vinculum_notifier.smtp import MailServer, Verdict, VerdictKind
 from vinculum_notifier.unsubscribe import unsubscribe_url
+from vinculum_shared import telemetry
 from vinculum_shared.failpoints import reach
 from vinculum_shared.postgres import Pool
 from vinculum_shared.subscription import OUTAGE
@@ -85,8 +86,10 @@ class Deliverer:
 
     async def attempt(self, claimed: Claimed) -> None:
         """Bring one mail a step further. If that fails, the others go on, and it is due again when its lease ends."""
+        trace = telemetry.trace_id(claimed.mail.traceparent) if claimed.mail.traceparent else None
         try:
-            await self.send(claimed)
+            with structlog.contextvars.bound_contextvars(trace_id=trace):
+                await self.send(claimed)
         except Exception:
             log.exception("attempt_failed", tenant=claimed.mail.tenant, notification_id=str(claimed.mail.id))
 

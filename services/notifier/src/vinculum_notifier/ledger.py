@@ -42,6 +42,7 @@ async def record(db: Connection, notifications: Iterable[Notification]) -> None:
             each.account_id,
             each.record_id,
             each.invitation_id,
+            each.traceparent,
             each.to and each.to.contact_id,
             each.to and each.to.email_id,
             each.to and (each.to.address or None),
@@ -51,7 +52,7 @@ async def record(db: Connection, notifications: Iterable[Notification]) -> None:
         )
         for each in notifications
     ]
-    for topic, outcome in await db.fetch(RECORD, *columns(rows, 16)):
+    for topic, outcome in await db.fetch(RECORD, *columns(rows, 17)):
         if outcome != "queued":
             metrics.NOTIFICATIONS.labels(topic, outcome).inc()
 
@@ -117,18 +118,19 @@ def claimed(row: Record) -> Claimed:
 RECORD: LiteralString = """
     INSERT INTO notification (
         tenant, id, event_id, position, recorded_at, topic, template, account_id, record_id, invitation_id,
-        contact_id, email_id, address, address_hash, outcome, reason)
+        traceparent, contact_id, email_id, address, address_hash, outcome, reason)
     SELECT
         tenant, id, event_id, new.position, recorded_at, topic, template, account_id, record_id, invitation_id,
-        contact_id, email_id, address, address_hash,
+        traceparent, contact_id, email_id, address, address_hash,
         CASE WHEN new.position <= start.position THEN 'skipped' ELSE outcome END,
         CASE WHEN new.position <= start.position THEN 'historic' ELSE reason END
     FROM unnest(
         $1::text[], $2::uuid[], $3::uuid[], $4::bigint[], $5::timestamptz[], $6::text[], $7::text[], $8::uuid[],
-        $9::uuid[], $10::uuid[], $11::uuid[], $12::uuid[], $13::text[], $14::text[], $15::text[], $16::text[]
+        $9::uuid[], $10::uuid[], $11::text[], $12::uuid[], $13::uuid[], $14::text[], $15::text[], $16::text[],
+        $17::text[]
     ) AS new (
         tenant, id, event_id, position, recorded_at, topic, template, account_id, record_id, invitation_id,
-        contact_id, email_id, address, address_hash, outcome, reason)
+        traceparent, contact_id, email_id, address, address_hash, outcome, reason)
     LEFT JOIN start_position AS start USING (tenant)
     ON CONFLICT DO NOTHING
     RETURNING topic, outcome"""
@@ -140,7 +142,7 @@ CLAIM: LiteralString = """
     ) AS due
     WHERE notification.tenant = due.tenant AND notification.id = due.id
     RETURNING notification.tenant, event_id, position, recorded_at, topic, template, outcome, reason, account_id,
-        record_id, invitation_id, contact_id, email_id, address, address_hash, attempts, made_at"""
+        record_id, invitation_id, traceparent, contact_id, email_id, address, address_hash, attempts, made_at"""
 SETTLE: LiteralString = """
     UPDATE notification
     SET outcome = $4, reason = $5, reply = coalesce($6, reply), message_id = coalesce($7, message_id),

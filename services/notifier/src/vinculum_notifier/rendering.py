@@ -91,6 +91,8 @@ def render(
         message["Auto-Submitted"] = "auto-generated"
         message["X-Vinculum-Event"] = str(mail.event_id)
         message["X-Vinculum-Topic"] = mail.topic
+        if mail.traceparent:
+            message["Traceparent"] = mail.traceparent
         if unsubscribe_url:
             message["List-Unsubscribe"] = f"<{unsubscribe_url}>"
             message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
@@ -102,7 +104,8 @@ def render(
         raise UnsafeHeaderError from error
     if [each.addr_spec for each in message["To"].addresses] != [to.address]:
         raise UnsafeHeaderError
-    expected = [*HEADERS, *(UNSUBSCRIBE_HEADERS if unsubscribe_url else ()), *MIME_HEADERS]
+    traced = ("Traceparent",) if mail.traceparent else ()
+    expected = [*HEADERS, *traced, *(UNSUBSCRIBE_HEADERS if unsubscribe_url else ()), *MIME_HEADERS]
     if header_names(written) != expected:
         raise UnsafeHeaderError
     return written

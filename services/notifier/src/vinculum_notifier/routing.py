@@ -94,6 +94,7 @@ class Notification:
     account_id: UUID | None
     record_id: UUID | None = None
     invitation_id: UUID | None = None
+    traceparent: str | None = None
     to: Addressee | None = None
 
     @property
@@ -216,6 +217,7 @@ def notification(
         account_id=event.data.account_id,
         record_id=record_id,
         invitation_id=invitation_id,
+        traceparent=event.traceparent,
         to=to,
     )
 

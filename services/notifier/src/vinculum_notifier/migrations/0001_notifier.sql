@@ -69,6 +69,7 @@ CREATE TABLE notification (
     account_id uuid,
     record_id uuid,
     invitation_id uuid,
+    traceparent text, -- of the request that it all began with
     contact_id uuid,
     email_id uuid,
     staff_id uuid,
