@@ -1,6 +1,7 @@
 """The link itself, and what rules across links need to know: members, memberships, coverage."""
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import ClassVar, Final, Literal, Self
 
 from pydantic import Field
@@ -210,25 +211,34 @@ class Coverage(Head):
 
     topics: dict[Topic, Reached] = Field(default_factory=dict)
 
+    @classmethod
+    def keys(cls, event: Event) -> Iterable[str]:
+        """A link that had nothing on, and has nothing on, is no matter of it."""
+        before, after = _preferences(event)
+        return () if before is after or before == after else super().keys(event)
+
     def fold(self, event: Event, mark: Mark) -> Self:
         assert isinstance(event, LinkEvent)
-        match event:
-            case ContactLinked():
-                before, after = NOTHING_ON, NOTHING_ON.evolve(topics=event.topics)
-            case NotificationPreferencesChanged():
-                before, after = event.before, event.after
-            case ContactUnlinked():
-                before, after = event.preferences, NOTHING_ON
-            case _:
-                return self
-        if before == after:
-            return self
+        before, after = _preferences(event)
         topics = dict(self.topics)
         for topic in TOPICS:
             change = wants_anywhere(after, topic) - wants_anywhere(before, topic)
             if change:
                 topics[topic] = _reached(topics.get(topic, Reached()), event.contact_id, change)
         return self.evolve(topics={topic: reached for topic, reached in topics.items() if reached.count})
+
+
+def _preferences(event: Event) -> tuple[NotificationPreferences, NotificationPreferences]:
+    """Give what a link had turned on before an event, and has after it."""
+    match event:
+        case ContactLinked():
+            return NOTHING_ON, NOTHING_ON.evolve(topics=event.topics) if event.topics else NOTHING_ON
+        case NotificationPreferencesChanged():
+            return event.before, event.after
+        case ContactUnlinked():
+            return event.preferences, NOTHING_ON
+        case _:
+            return NOTHING_ON, NOTHING_ON
 
 
 def _reached(reached: Reached, contact_id: ContactId, change: int) -> Reached:
