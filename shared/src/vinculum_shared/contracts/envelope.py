@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
-from typing import Any, Final, Generic, TypeVar, get_args
+from functools import cache, lru_cache
+from typing import Any, Final, Generic, NamedTuple, TypeVar, get_args
 from uuid import UUID
 
 import orjson
@@ -41,8 +41,7 @@ class Cause:
     effective_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded(Generic[E_co]):
+class Recorded(NamedTuple, Generic[E_co]):
     """An event as a reader has it. Personal fields of `data` are None where they were erased or left out."""
 
     tenant: str
@@ -157,7 +156,8 @@ def from_json(event: Mapping[str, Any]) -> Recorded[Event]:
     """Read the JSON form that is parsed already. ValueError as in `decode`."""
     try:
         data: dict[str, Any] = event["data"]
-        recorded_at = datetime.fromisoformat(event["time"])
+        at, effective = event["time"], data.get("effective_at")
+        recorded_at = datetime.fromisoformat(at)
         causation_id = event.get("causationid")
         return Recorded(
             tenant=event["tenant"],
@@ -169,8 +169,8 @@ def from_json(event: Mapping[str, Any]) -> Recorded[Event]:
             commit_index=event["commitindex"],
             commit_size=event["commitsize"],
             recorded_at=recorded_at,
-            effective_at=datetime.fromisoformat(data["effective_at"]) if data.get("effective_at") else recorded_at,
-            actor=Actor.model_validate(data["actor"]),
+            effective_at=datetime.fromisoformat(effective) if effective not in {None, at} else recorded_at,
+            actor=_actor(**data["actor"]),
             command_id=_uuid(event["commandid"]),
             correlation_id=_uuid(event["correlationid"]),
             causation_id=_uuid(causation_id) if causation_id else None,
@@ -180,6 +180,12 @@ def from_json(event: Mapping[str, Any]) -> Recorded[Event]:
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not an event: {error!r}") from error
+
+
+@lru_cache(maxsize=4_096)
+def _actor(**fields: Any) -> Actor:
+    """Few act often: most events of a batch have the same actor."""
+    return Actor.model_validate(fields)
 
 
 @cache
