@@ -6,7 +6,7 @@ that it moves are compared with a fold of its events in their JSON form: every t
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 from typing import Any, Final, TypeVar, cast
@@ -102,6 +102,9 @@ class Case:
         case.given(command, by=PLATFORM)
         return case
 
+    def copy(self) -> "Case":
+        return replace(self, heads=dict(self.heads), refolded=dict(self.refolded), events=list(self.events))
+
     def given(self, *commands: Command, by: Caller = SERVICE) -> None:
         """Carry out commands that nothing speaks against, and those that follow from them."""
         for command in commands:
@@ -118,10 +121,8 @@ class Case:
             heads.move(event)
         self._commit(heads)
 
-    def when(
-        self, command: Command, *, by: Caller = SERVICE, expected: int | None = None, tenant: str | None = None
-    ) -> Outcome:
-        (outcome,) = self._decide([Order(tenant or self.tenant, command, by, self.at, expected=expected)])
+    def when(self, command: Command, *, by: Caller = SERVICE, expected: int | None = None) -> Outcome:
+        (outcome,) = self._decide([Order(self.tenant, command, by, self.at, expected=expected)])
         return outcome
 
     def together(self, *commands: Command) -> Sequence[Outcome]:

@@ -65,7 +65,9 @@ class LinkContacts(EffectiveAt):
     def decide(self, heads: Heads) -> Decision:
         self.check_past(heads)
         heads.check_active(self.account_id)
-        heads.prefetch(logins(heads, *(new.new_contact for new in self.contacts if new.new_contact)))
+        new_contacts = [new.new_contact for new in self.contacts if new.new_contact]
+        promoted = [self.account_id] if any(new.primary for new in self.contacts) else []
+        heads.prefetch([*logins(heads, *new_contacts), *primaries(heads, promoted)])
         for new in self.contacts:
             if new.new_contact:
                 yield from profiles.create(heads, new.new_contact)
@@ -87,7 +89,7 @@ class LinkAccounts(EffectiveAt):
     def decide(self, heads: Heads) -> Decision:
         self.check_past(heads)
         heads.check_active(contact_id=self.contact_id)
-        heads.prefetch(primary_links(heads, self.accounts))
+        heads.prefetch(primaries(heads, (new.account_id for new in self.accounts if new.primary)))
         for new in self.accounts:
             yield from link(heads, new.account_id, self.contact_id, new)
 
@@ -238,15 +240,16 @@ def leave(heads: Heads, now: Link, comment: str | None = None) -> Decision:
     yield from uncovered(heads, {account_id: reached})
 
 
-def primary_links(heads: Heads, accounts: Iterable[LinkedAccount]) -> Iterator[str]:
-    """Name the links that are primary until those of one contact become so."""
-    for new in accounts:
-        primary = heads.members(new.account_id).primary
-        if new.primary and primary:
-            yield Link.key(account_id=new.account_id, contact_id=primary)
+def primaries(heads: Heads, accounts: Iterable[AccountId]) -> Iterator[str]:
+    """Name what is read or moved where another contact becomes the primary one."""
+    for account_id in accounts:
+        primary = heads.members(account_id).primary
+        if primary:
+            yield from pair_keys(account_id, primary)
 
 
 def _primary_no_more(heads: Heads, account_id: AccountId, contact_id: ContactId) -> Iterator[Event]:
+    heads.prefetch(pair_keys(account_id, contact_id))
     before = heads.link(account_id, contact_id).terms
     after = before.evolve(primary=False)
     yield LinkChanged(account_id=account_id, contact_id=contact_id, before=before, after=after)

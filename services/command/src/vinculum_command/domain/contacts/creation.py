@@ -10,7 +10,7 @@ from vinculum_command.domain.commands import Command, Decision
 from vinculum_command.domain.contacts.profiles import NewContact, create, logins
 from vinculum_command.domain.heads.links import Memberships
 from vinculum_command.domain.heads.view import Heads, Readable
-from vinculum_command.domain.links import LinkedAccount, link, primary_links
+from vinculum_command.domain.links import LinkedAccount, link, primaries
 from vinculum_command.domain.rejections import AccountRequired
 
 
@@ -28,7 +28,8 @@ class CreateContact(Command, NewContact):
             yield from pair_keys(new.account_id, self.id)
 
     def decide(self, heads: Heads) -> Decision:
-        heads.prefetch([*logins(heads, self), *primary_links(heads, self.link_accounts)])
+        promoted = [new.account_id for new in self.link_accounts if new.primary]
+        heads.prefetch([*logins(heads, self), *primaries(heads, promoted)])
         yield from create(heads, self)
         for new in self.link_accounts:
             yield from link(heads, new.account_id, self.id, new)

@@ -1,0 +1,93 @@
+"""Accounts: made together with their contacts, changed, archived and restored."""
+
+from uuid import uuid4
+
+import pytest
+
+from support.decisions import Case, new
+from vinculum_command.domain.accounts import ArchiveAccount, ChangeAccount, CreateAccount, RestoreAccount
+from vinculum_command.domain.rejections import (
+    AccountArchived,
+    AccountNotFound,
+    ContactAlreadyLinked,
+    ContactNotFound,
+    ContactRequired,
+    IdTaken,
+)
+from vinculum_shared.contracts.accounts import AccountChanged
+from vinculum_shared.contracts.tenants import Profile
+from vinculum_shared.contracts.values import AccountId
+
+pytestmark = pytest.mark.unit
+
+
+def create(**fields: object) -> CreateAccount:
+    return CreateAccount.model_validate({"name": "A", **fields})
+
+
+def test_an_account_must_have_a_contact_existing_or_new() -> None:
+    case = Case.under("taxdome")
+    case.refused(create(), ContactRequired)
+    existing = case.contact()
+    assert case.when(create(link_contacts=[{"contact_id": existing}])).types == ["AccountCreated", "ContactLinked"]
+    assert case.when(create(new_contacts=[new()])).types == ["AccountCreated", "ContactCreated", "ContactLinked"]
+
+
+@pytest.mark.parametrize("profile", ["zoho", "perfex", "dynamics", "teamleader"])
+def test_an_account_may_come_without_contacts(profile: Profile) -> None:
+    outcome = Case.under(profile).when(create())
+    assert (outcome.types, outcome.created) == (["AccountCreated"], True)
+
+
+def test_an_account_with_too_few_contacts_for_the_policy_is_refused() -> None:
+    case = Case.under("taxdome", min_contacts_per_account=2)
+    case.refused(create(new_contacts=[new()]), ContactRequired)
+    case.given(create(new_contacts=[new(), new()]))
+
+
+def test_an_account_and_its_contacts_come_together_or_not_at_all() -> None:
+    case = Case.under("dynamics")
+    _, taken = case.linked()
+    case.refused(create(new_contacts=[new()], link_contacts=[{"contact_id": taken}]), ContactAlreadyLinked)
+    case.refused(create(link_contacts=[{"contact_id": uuid4()}]), ContactNotFound)
+
+
+def test_an_id_is_used_once() -> None:
+    case = Case.under("dynamics")
+    account = case.account()
+    assert case.refused(create(id=account), IdTaken).facts == {"account_id": account}
+
+
+def test_a_change_carries_the_whole_before_and_after_and_leaves_out_nothing_that_stays() -> None:
+    case = Case.under("dynamics")
+    account = case.account(name="Old", kind="company")
+    (event,) = case.when(ChangeAccount(account_id=account, name="New")).events
+    assert isinstance(event, AccountChanged)
+    assert (event.before.name, event.after.name, event.after.kind) == ("Old", "New", "company")
+    assert case.when(ChangeAccount(account_id=account, name="New")).events == ()
+
+
+def test_an_archived_account_is_not_changed_until_it_is_restored() -> None:
+    case = Case.under("dynamics")
+    account = case.account()
+    case.given(ArchiveAccount(account_id=account))
+    case.refused(ChangeAccount(account_id=account, name="B"), AccountArchived)
+    case.given(RestoreAccount(account_id=account))
+    case.given(ChangeAccount(account_id=account, name="B"))
+
+
+def test_archiving_and_restoring_again_changes_nothing() -> None:
+    case = Case.under("dynamics")
+    account = case.account()
+    assert case.when(RestoreAccount(account_id=account)).events == ()
+    assert case.when(ArchiveAccount(account_id=account)).types == ["AccountArchived"]
+    assert case.when(ArchiveAccount(account_id=account)).events == ()
+    assert case.when(RestoreAccount(account_id=account)).types == ["AccountRestored"]
+
+
+def test_what_is_not_there_is_not_found() -> None:
+    case = Case.under("dynamics")
+    nowhere = AccountId(uuid4())
+    for command in (ChangeAccount(account_id=nowhere), ArchiveAccount(account_id=nowhere)):
+        case.refused(command, AccountNotFound)
+    case.refused(RestoreAccount(account_id=nowhere), AccountNotFound)
