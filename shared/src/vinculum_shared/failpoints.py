@@ -1,4 +1,4 @@
-"""Named moments at which a test can have this process die, fail or leave.
+"""Named moments at which a test can have this process die, pause, fail or leave.
 
 VINCULUM_FAILPOINTS="relay.acknowledged=kill@3,consume.applied=raise" acts at the third hit of the one, at the first of
 the other. Without the variable `reach` does nothing.
@@ -20,6 +20,11 @@ def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def stop() -> None:
+    """Pause until somebody sends SIGCONT."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def leave() -> None:
     os._exit(3)
 
@@ -28,7 +33,7 @@ def fail() -> None:
     raise FailpointError
 
 
-ACTIONS: Final[dict[str, Callable[[], None]]] = {"kill": kill, "exit": leave, "raise": fail}
+ACTIONS: Final[dict[str, Callable[[], None]]] = {"kill": kill, "stop": stop, "exit": leave, "raise": fail}
 
 
 def armed(spec: str) -> Callable[[str], None]:
