@@ -37,8 +37,8 @@ check: .venv/ready ## Lint, format, types, imports, generated documents, and eac
 bench: .venv/ready ## Measure the speed of each service, beside the limits of this machine
 	$(BIN)/python benchmarks $(ARGS)
 
-faults: .venv/ready ## Kill, pause and cut, for longer than `make test` does
-	$(BIN)/pytest -m faults $(ARGS)
+faults: .venv/ready ## Kill, pause and cut, for longer than `make test` does (ROUNDS=100 of each kill)
+	VINCULUM_FAULT_ROUNDS=$(or $(ROUNDS),10) $(BIN)/pytest -m faults $(ARGS)
 
 compose-test: .venv/ready ## Run the system from images, with a journey through it (needs Docker)
 	$(BIN)/python tools/compose_test.py
