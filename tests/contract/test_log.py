@@ -16,6 +16,7 @@ from vinculum_command.http.routes import COMMANDS
 from vinculum_shared.contracts import envelope
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.contracts.envelope import long_type
+from vinculum_shared.snapshots import of_tenant
 
 pytestmark = pytest.mark.integration
 
@@ -101,7 +102,7 @@ async def store(postgres: str) -> AsyncIterator[Store]:
 
 async def in_sql(store: Store, *, personal: bool) -> list[dict[str, Any]]:
     pool = await reading.open_reader(store.url, unsafe_durability=True)
-    async with pool, reading.of_tenant(pool, TENANT) as db:
+    async with pool, of_tenant(pool, TENANT) as db:
         lines, _ = await reading.log(db, TENANT, 0, 1_000, only=reading.Filter(), personal=personal)
     return [orjson.loads(line.event) for line in lines]
 

@@ -16,7 +16,6 @@ from vinculum_command.domain import rejections
 from vinculum_command.domain.access import AcceptInvitation, SettleAccess
 from vinculum_command.domain.commands import Command, EffectiveAt
 from vinculum_command.http.routes import COMMANDS
-from vinculum_shared import problems
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.contracts.envelope import CONTENT_TYPE, Unrecognised, long_type, schema_uri
 from vinculum_shared.contracts.events import Event
@@ -28,7 +27,7 @@ COMMITTED: Final = generate.committed()
 ASYNCAPI: Final[dict[str, Any]] = json.loads(COMMITTED["asyncapi.json"])
 NOT_GIVEN_BY_NAME: Final = {AcceptInvitation, SettleAccess}
 BASES: Final = {Command, EffectiveAt}
-NOT_ANSWERED_YET: Final = {rejections.SuccessorRequired, problems.UnsupportedMediaType}
+NOT_ANSWERED_YET: Final = {rejections.SuccessorRequired}
 
 T = TypeVar("T")
 
