@@ -13,7 +13,7 @@ from fastapi import FastAPI, Request
 
 from vinculum_command import doorbell, event_store, reading
 from vinculum_command.domain.access import SettleAccess
-from vinculum_command.execute import Executor
+from vinculum_command.execute import LOST, Executor
 from vinculum_command.http import access, log_feed, openapi
 from vinculum_command.http.commands import BATCH_BYTES_MAX, BATCH_PATH, command_routes
 from vinculum_command.settings import Settings
@@ -89,8 +89,12 @@ async def go_on(log_pool: Pool, executor: Executor) -> None:
 
 
 async def forget_requests(log_pool: Pool, stop: asyncio.Event) -> None:
-    """Delete answers that need not be kept any longer, in slices."""
+    """Delete answers that need not be kept any longer, in slices. What an outage prevents can wait."""
     while not stop.is_set():
-        deleted = await log_pool.execute(event_store.FORGET, FORGET_AT_ONCE)
+        deleted = ""
+        try:
+            deleted = await log_pool.execute(event_store.FORGET, FORGET_AT_ONCE)
+        except LOST as error:
+            log.warning("forgetting_interrupted", reason=type(error).__name__)
         if deleted != f"DELETE {FORGET_AT_ONCE}":
             await doorbell.set_within(stop, FORGET_EVERY.total_seconds())

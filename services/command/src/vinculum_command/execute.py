@@ -189,6 +189,7 @@ class Executor:
                     if held:
                         await event_store.hold(db, {waiting.order.tenant for waiting in group.waiting})
                     await group.decide(db, self._cache, self.hashed)
+                    failpoints.reach("before_append")
                     bases = await event_store.append(db, group.append)
             except (HeadMovedError, KeyStoredError):
                 held = True
@@ -205,6 +206,7 @@ class Executor:
                 group.waiting[0].refuse(error)
                 return
             else:
+                failpoints.reach("after_append")
                 group.remember_moves(self._cache)
                 self._land(group, bases)
                 return

@@ -28,31 +28,24 @@ BEGIN
     UPDATE tenants SET last_position = last_position + u.n, last_recorded_at = at
         FROM unnest(tenants_, event_counts) AS u (tenant, n) WHERE tenants.tenant = u.tenant AND u.n > 0;
     IF EXISTS (SELECT FROM unnest(refused_tenants, refused_principals, refused_keys) AS r (tenant, principal, key)
-               JOIN requests USING (tenant, principal, key)) THEN
+               CROSS JOIN LATERAL (SELECT FROM requests AS q WHERE (q.tenant, q.principal, q.key)
+                                   = (r.tenant, r.principal, r.key) OFFSET 0) AS found) THEN
         RAISE EXCEPTION 'a key is stored already' USING ERRCODE = 'VN002';
     END IF;
     IF EXISTS (SELECT FROM unnest(relied_tenants, relied_keys, relied_tokens) AS r (tenant, key, token)
                LEFT JOIN heads USING (tenant, key) WHERE heads.token IS DISTINCT FROM r.token) THEN
         RAISE EXCEPTION 'a head has moved' USING ERRCODE = 'VN001';
     END IF;
-    UPDATE heads SET (version, token, state, account_id, contact_id, entry, pending)
-        = (n.version, n.token, n.state, n.account_id, n.contact_id, n.entry, n.pending)
-    FROM unnest(head_tenants, head_keys, head_versions, head_tokens, head_bases, head_states,
-                head_accounts, head_contacts, head_entries, head_pendings)
+    MERGE INTO heads USING unnest(head_tenants, head_keys, head_versions, head_tokens, head_bases, head_states,
+                                  head_accounts, head_contacts, head_entries, head_pendings)
         AS n (tenant, key, version, token, base, state, account_id, contact_id, entry, pending)
-    WHERE heads.tenant = n.tenant AND heads.key = n.key AND heads.token = n.base;
+        ON heads.tenant = n.tenant AND heads.key = n.key
+    WHEN MATCHED AND heads.token = n.base THEN UPDATE SET version = n.version, token = n.token, state = n.state,
+        account_id = n.account_id, contact_id = n.contact_id, entry = n.entry, pending = n.pending
+    WHEN NOT MATCHED AND n.base IS NULL THEN INSERT
+        VALUES (n.tenant, n.key, n.version, n.token, n.state, n.account_id, n.contact_id, n.entry, n.pending);
     GET DIAGNOSTICS touched = ROW_COUNT;
-    IF touched <> (SELECT count(b) FROM unnest(head_bases) AS b) THEN
-        RAISE EXCEPTION 'a head has moved' USING ERRCODE = 'VN001';
-    END IF;
-    INSERT INTO heads (tenant, key, version, token, state, account_id, contact_id, entry, pending)
-    SELECT n.tenant, n.key, n.version, n.token, n.state, n.account_id, n.contact_id, n.entry, n.pending
-    FROM unnest(head_tenants, head_keys, head_versions, head_tokens, head_bases, head_states,
-                head_accounts, head_contacts, head_entries, head_pendings)
-        AS n (tenant, key, version, token, base, state, account_id, contact_id, entry, pending)
-    WHERE n.base IS NULL ON CONFLICT DO NOTHING;
-    GET DIAGNOSTICS touched = ROW_COUNT;
-    IF touched <> (SELECT count(*) FROM unnest(head_bases) AS b WHERE b IS NULL) THEN
+    IF touched <> cardinality(head_keys) THEN
         RAISE EXCEPTION 'a head has moved' USING ERRCODE = 'VN001';
     END IF;
     INSERT INTO requests (tenant, principal, key, hash, status, answer, position, event_count, expires_at)
