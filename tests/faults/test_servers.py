@@ -38,7 +38,7 @@ async def test_what_was_never_sent_is_read_from_the_log(system: System) -> None:
     """The relay's position is moved past events, the last of them in the middle of a commit."""
     never_sent: dict[str, range] = {}
     async with ordeal(system, "gap", expecting=("not on the topic",), never_sent=never_sent) as workload:
-        await system.kill(RELAY)
+        await system.stop(RELAY)
         await workload.more(60)
         async with system.sql("command") as db:
             for tenant, since, till in await db.fetch(SKIP, workload.tenants):

@@ -110,6 +110,10 @@ class System:
         for chosen in (ahead, [part for part in parts if part != SERVE]):
             await side_by_side(*(self.processes.bring_up(self._part(part)) for part in chosen))
 
+    async def stop(self, part: str) -> None:
+        """Ask it to end, which it does once it has ended what it began."""
+        await self.processes.stop(part)
+
     async def kill(self, *parts: str) -> None:
         """Kill -9."""
         for part in parts:
