@@ -1,6 +1,7 @@
 """A head: the fold of the events that name its key, written with them. Decisions read it, commits rely on it."""
 
 from collections.abc import Iterable
+from functools import cache
 from typing import ClassVar, Literal, NamedTuple, Self
 from uuid import UUID
 
@@ -41,6 +42,11 @@ class Head(Value):
     @classmethod
     def absent(cls, key: str) -> Self:  # noqa: ARG003  most say the same under every key
         """Give the state of a key that no event has named yet."""
+        return cls._blank()
+
+    @classmethod
+    @cache
+    def _blank(cls) -> Self:
         return cls()
 
     def fold(self, event: Event, mark: Mark) -> Self:
