@@ -17,8 +17,8 @@ pytestmark = pytest.mark.faults
 WORST_MOMENTS: Final = {
     SERVE: ("before_append", "after_append"),
     RELAY: ("relay.acknowledged", "relay.moved"),
-    PROJECT: ("subscription.applied", "subscription.committed"),
-    ROUTE: ("subscription.applied", "subscription.committed"),
+    PROJECT: ("subscription.applied",),
+    ROUTE: ("subscription.committed",),
     DELIVER: ("deliver.claimed", "deliver.accepted"),
 }
 

@@ -21,19 +21,25 @@ import httpx2
 import psutil
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.group import LeaveGroupRequest
+from pydantic import SecretStr
 
 from support.servers import FOLDER
 from support.waiting import until
+from vinculum_command import settings as command
 from vinculum_devstack import ports
 from vinculum_devstack.folder import prepare
 from vinculum_devstack.kafka import Kafka
 from vinculum_devstack.keys import keys, make_keys
 from vinculum_devstack.postgres import Postgres, end_orphans
 from vinculum_devstack.processes import Part, Processes, Program
-from vinculum_devstack.services import SERVICES, Services, is_ready, write_service_tokens
+from vinculum_devstack.services import Services, is_ready, write_service_tokens
 from vinculum_devstack.stack import TOPIC, side_by_side
 from vinculum_devstack.tokens import mint
+from vinculum_notifier import settings as notifier
 from vinculum_notifier.ledger import LEASE
+from vinculum_projection import database
+from vinculum_projection import settings as projection
+from vinculum_shared.migrate import migrate
 from vinculum_shared.settings import ServiceSettings
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -70,9 +76,16 @@ class System:
     async def up(self) -> None:
         servers = (self.postgres.part, self.kafka.part, self._mail_sink())
         await side_by_side(*(self.processes.bring_up(part) for part in servers))
-        await side_by_side(*(self.processes.complete(self.services.migration(name)) for name in SERVICES))
         write_service_tokens(self.data)
+        await self._migrate()
         await self.heal()
+
+    async def _migrate(self) -> None:
+        """Here and not in processes of their own, which take longer to start than to do it."""
+        admin = SecretStr(self.postgres.url)
+        for settings in (command.Settings, notifier.Settings):
+            await migrate(admin, self.settings(settings).database_url, settings.__module__.partition(".")[0])
+        await database.create(self.settings(projection.Settings).model_copy(update={"admin_url": admin}))
 
     async def heal(self) -> None:
         """Have every server and part run, and nothing else."""
