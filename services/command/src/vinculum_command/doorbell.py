@@ -33,7 +33,7 @@ async def listen(url: SecretStr, ring: Ring, stop: asyncio.Event) -> None:
             while not await set_within(stop, CHECK_SECONDS):
                 await connection.fetchval("SELECT 1", timeout=CHECK_SECONDS)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            log.warning("doorbell_lost", error=type(error).__name__)
+            log.warning("doorbell_lost", reason=type(error).__name__)
         finally:
             connection.terminate()
 

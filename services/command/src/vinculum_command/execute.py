@@ -22,7 +22,7 @@ from vinculum_command import event_store, outcomes
 from vinculum_command.domain.commands import SYSTEM, Command, Order
 from vinculum_command.event_store import HeadMovedError, Key, KeyStoredError
 from vinculum_command.group import Cache, Group
-from vinculum_command.outcomes import KEPT_FOR, KEPT_FOR_GENERATED, Answer, Waiting
+from vinculum_command.outcomes import KEPT_FOR, KEPT_FOR_GENERATED, Answer, Outcome, Waiting
 from vinculum_shared import failpoints, metrics
 from vinculum_shared.postgres import Connection, Pool
 from vinculum_shared.problems import TooMany, Unavailable
@@ -72,6 +72,7 @@ class Executor:
         self._queue: deque[Waiting] = deque()
         self._wake = asyncio.Event()
         self._cache = Cache()
+        self._stopping = False
 
     async def execute(self, order: Order, idempotency_key: str | None = None) -> Answer:
         """Carry out a command and give its answer once its events are durable. Raises what it is refused with."""
@@ -106,8 +107,16 @@ class Executor:
     def follow(self, tenant: str, command: Command, order: Order | None = None) -> None:
         """Let a command wait that follows from another one."""
         correlation_id = order.correlation_id or order.command_id if order else None
-        waiting = self.submit(Order(tenant, command, SYSTEM, datetime.now(UTC), correlation_id=correlation_id))
-        waiting.answer.add_done_callback(_log_refusal)
+        following = Order(tenant, command, SYSTEM, datetime.now(UTC), correlation_id=correlation_id)
+        self.submit(following).answer.add_done_callback(lambda answer: self._followed(following, answer))
+
+    def _followed(self, order: Order, answer: asyncio.Future[Answer]) -> None:
+        """Submit what was refused for want of a Postgres once more. Any other refusal is a fault of ours."""
+        error = None if answer.cancelled() else answer.exception()
+        if isinstance(error, Unavailable) and not self._stopping:
+            self.follow(order.tenant, order.command, order)
+        elif error:
+            log.error("following_command_refused", reason=type(error).__name__)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take turns until `stop`, then finish what waits."""
@@ -122,6 +131,7 @@ class Executor:
                     continue
                 flying = await self._turn(self._take(alone=flying is None), flying)
         finally:
+            self._stopping = True
             stopping.cancel()
             for waiting in self._queue:
                 waiting.refuse(Unavailable())
@@ -194,7 +204,7 @@ class Executor:
             except (HeadMovedError, KeyStoredError):
                 held = True
             except LOST as error:
-                log.warning("postgres_lost", error=type(error).__name__)
+                log.warning("postgres_lost", reason=type(error).__name__)
                 await asyncio.sleep(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
             except asyncpg.PostgresError as error:
@@ -202,7 +212,7 @@ class Executor:
                     for waiting in group.waiting:
                         await self._again(Group([waiting]))
                     return
-                log.exception("append_failed", sqlstate=error.sqlstate)
+                log.exception("append_failed", code=error.sqlstate)
                 group.waiting[0].refuse(error)
                 return
             else:
@@ -216,6 +226,9 @@ class Executor:
     async def _unanswered(self, db: Connection, group: Group) -> Group:
         """Answer those whose keys are stored, and give the others; of those with the same key, the first."""
         kept = await event_store.load_kept(db, [waiting.key for waiting in group.waiting])
+        for waiting, outcome in zip(group.waiting, group.outcomes, strict=False):
+            if waiting.key in kept:  # written after all, though nobody heard of it
+                self._follow_up(waiting, outcome)
         firsts: dict[Key, Waiting] = {}
         repeated: list[Waiting] = []
         for waiting in group.waiting:
@@ -234,15 +247,13 @@ class Executor:
                 waiting.refuse(outcome.refusal)
             else:
                 waiting.give(outcomes.answer(waiting, outcome, bases[waiting.order.tenant] + outcome.ends))
-            for command in outcome.following:
-                self.follow(waiting.order.tenant, command, waiting.order)
+            self._follow_up(waiting, outcome)
+
+    def _follow_up(self, waiting: Waiting, outcome: Outcome) -> None:
+        for command in outcome.following:
+            self.follow(waiting.order.tenant, command, waiting.order)
 
     def hashed(self, address: str) -> str:
         """Give the keyed hash by which an address is compared: only the case of ASCII letters doesn't count."""
         folded = address.translate(ASCII_LOWER)
         return hmac.new(self._address_key, folded.encode(), hashlib.sha256).hexdigest()
-
-
-def _log_refusal(answer: asyncio.Future[Answer]) -> None:
-    if not answer.cancelled() and (error := answer.exception()):
-        log.error("following_command_refused", error=type(error).__name__)

@@ -90,7 +90,7 @@ class Relay:
                 await self._while_active()
             except (KafkaError, TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 metrics.RELAY_RESTARTS.inc()
-                log.warning("relay_restarts", error=type(error).__name__)
+                log.warning("relay_restarts", reason=type(error).__name__)
                 await set_within(self.stop, BACKOFF_SECONDS)
 
     async def _while_active(self) -> None:

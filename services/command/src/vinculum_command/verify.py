@@ -44,7 +44,7 @@ async def verify(settings: Settings) -> int:
             async with db.transaction(isolation="repeatable_read", readonly=True):
                 findings = await verify_tenant(db, tenant)
             good &= findings.good
-            log.info("verified", tenant=tenant, events=findings.events, good=findings.good)
+            log.info("verified", tenant=tenant, events=findings.events, outcome="good" if findings.good else "bad")
             for key in findings.differing[:SHOWN_MAX]:
                 log.error("head_differs", tenant=tenant, stream=key)
             for position in findings.gaps[:SHOWN_MAX]:
