@@ -5,6 +5,7 @@ from typing import Final
 from vinculum_notifier.settings import Settings
 from vinculum_shared import migrate, postgres
 from vinculum_shared.postgres import Pool
+from vinculum_shared.telemetry import OperatorError
 
 HTTP: Final = "vinculum_notifier_http"
 WORKER: Final = "vinculum_notifier_worker"
@@ -36,6 +37,7 @@ async def _pool(settings: Settings, role: str, size: int, statement_timeout_ms: 
 
 async def create(settings: Settings) -> int:
     """Make what is missing: the login role, the database, the roles and the tables."""
-    assert settings.admin_url is not None
+    if settings.admin_url is None:
+        raise OperatorError("Set VINCULUM_NOTIFIER_ADMIN_URL to a role that may create roles and databases.")
     await migrate.migrate(settings.admin_url, settings.database_url, "vinculum_notifier")
     return 0
