@@ -90,33 +90,57 @@ async def test_the_invitations_link_opens_the_portal(both: Both, mails: MailServ
 
 async def test_who_unsubscribes_has_his_preference_switched_off(both: Both, mails: MailServer) -> None:
     """And staff, who see it there, may switch it on again."""
-    account, contact = await linked(both.commands, "anna@example.com")
-    overdue = {"type": "invoice", "account_id": str(account), "due": "2026-01-31"}
-    invoice = await both.commands.done("POST", "/records", overdue)
-    await both.commands.done("POST", f"/records/{invoice['id']}/remind", {"kind": "overdue"})
-    await both.mail()
-    link = re.search(r"https://notices\.vinculum\.example(/v1/unsubscribe/\S+)", text(mails, "anna@example.com"))
-    assert link
-    assert (await both.notifier.http.post(link.group(1))).status_code == 200
-
-    async def answered() -> bool:
-        waiting = "SELECT NOT EXISTS (SELECT FROM unsubscription WHERE position IS NULL)"
-        return bool(await both.notifier.pool.fetchval(waiting))
-
-    stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(announce(both.notifier.settings, stop))
-        await until(answered)
-        stop.set()
+    account, contact, invoice = await unsubscribed(both, mails)
 
     async def reminded_again() -> tuple[str, str]:
-        await both.commands.done("POST", f"/records/{invoice['id']}/remind", {"kind": "overdue"})
+        await both.commands.done("POST", f"/records/{invoice}/remind", {"kind": "overdue"})
         await both.mail()
         row = (await both.notifier.ledger())[-1]
         return row["outcome"], row["reason"]
 
+    await announced(both.notifier)
     assert await reminded_again() == ("nobody", "no_recipient")
-    (email_id,) = {row["email_id"] for row in await both.notifier.ledger() if row["email_id"]}
-    on = {"topics": {"invoice": True}, "email_id": str(email_id)}
+    on = {"topics": {"invoice": True}, "email_id": str(await mailed_to(both.notifier))}
     await both.commands.done("PUT", f"/accounts/{account}/contacts/{contact}/notifications", on)
     assert await reminded_again() == ("sent", "preference")
+
+
+async def test_who_unsubscribes_an_address_that_is_gone_has_nothing_left_to_switch_off(
+    both: Both, mails: MailServer
+) -> None:
+    _, contact, _ = await unsubscribed(both, mails)
+    await both.commands.done("DELETE", f"/contacts/{contact}/emails/{await mailed_to(both.notifier)}")
+    await announced(both.notifier)
+    assert await both.notifier.pool.fetchval("SELECT refused FROM unsubscription") == "email_not_found"
+
+
+async def unsubscribed(both: Both, mails: MailServer) -> tuple[UUID, UUID, UUID]:
+    """Remind of an invoice, and use the mail's link. Gives the account, the contact and the invoice."""
+    account, contact = await linked(both.commands, "anna@example.com")
+    overdue = {"type": "invoice", "account_id": str(account), "due": "2026-01-31"}
+    invoice = UUID((await both.commands.done("POST", "/records", overdue))["id"])
+    await both.commands.done("POST", f"/records/{invoice}/remind", {"kind": "overdue"})
+    await both.mail()
+    link = re.search(r"https://notices\.vinculum\.example(/v1/unsubscribe/\S+)", text(mails, "anna@example.com"))
+    assert link
+    assert (await both.notifier.http.post(link.group(1))).status_code == 200
+    return account, contact, invoice
+
+
+async def mailed_to(notifier: Notifier) -> UUID:
+    (email_id,) = {row["email_id"] for row in await notifier.ledger() if row["email_id"]}
+    return email_id  # type: ignore[no-any-return]
+
+
+async def announced(notifier: Notifier) -> None:
+    """Have the command service told, until it has answered."""
+
+    async def answered() -> bool:
+        waiting = "SELECT NOT EXISTS (SELECT FROM unsubscription WHERE position IS NULL)"
+        return bool(await notifier.pool.fetchval(waiting))
+
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(announce(notifier.settings, stop))
+        await until(answered)
+        stop.set()

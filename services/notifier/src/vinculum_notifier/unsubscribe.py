@@ -145,22 +145,24 @@ async def announce_one(pool: Pool, http: httpx2.AsyncClient, token: TokenFile, w
         headers={"Authorization": f"Bearer {token.read()}", "Idempotency-Key": str(wish["idempotency_key"])},
         json={"topics": {wish["topic"]: False}, "email_id": str(wish["email_id"])},
     )
-    code = problem_code(answer)
+    codes = problem_codes(answer)
+    refused = next((code for code in codes if code in NOTHING_LEFT), None)
     if answer.is_success:
         position = int(answer.headers.get("Vinculum-Position", 0))
-    elif code in NOTHING_LEFT:
+    elif refused:
         position = 0
     else:
-        log.warning("announce_refused", tenant=wish["tenant"], status=answer.status_code, code=code)
+        log.warning("announce_refused", tenant=wish["tenant"], status=answer.status_code, code=" ".join(codes))
         return
-    await pool.execute(ANSWERED, *(wish[name] for name in KEY), wish["idempotency_key"], position, code)
+    await pool.execute(ANSWERED, *(wish[name] for name in KEY), wish["idempotency_key"], position, refused)
 
 
-def problem_code(answer: httpx2.Response) -> str | None:
+def problem_codes(answer: httpx2.Response) -> list[str]:
+    """Give the problem's code and those of the fields it is about: `email_id` is a field."""
     if answer.headers.get("content-type") != "application/problem+json":
-        return None
-    code: str = orjson.loads(answer.content)["code"]
-    return code
+        return []
+    problem = orjson.loads(answer.content)
+    return [problem["code"], *(error["code"] for error in problem.get("errors", ()))]
 
 
 KEY: Final = ("tenant", "account_id", "contact_id", "email_id", "topic")
