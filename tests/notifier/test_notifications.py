@@ -4,9 +4,11 @@ import asyncpg
 import pytest
 
 from support.billing import Billing
+from support.firms import POLICY
 from support.notifier import Notifier
 from vinculum_notifier.database import http_pool
-from vinculum_shared.contracts.staff import StaffUserDeactivated
+from vinculum_shared.contracts.staff import Limits, StaffProfile, StaffUserChanged, StaffUserDeactivated
+from vinculum_shared.contracts.tenants import PolicyChanged
 from vinculum_shared.contracts.values import StaffId
 from vinculum_shared.snapshots import FOR_TENANT
 
@@ -103,6 +105,37 @@ async def test_active_staff_with_a_role_may_look(notifier: Notifier) -> None:
         answer = await notifier.get(LIST, staff(notifier, staff_id, role))
         assert answer.status_code == status
     assert answer.json()["code"] == "forbidden"
+
+
+async def test_who_sees_only_what_he_manages_sees_nothing(notifier: Notifier) -> None:
+    """TL-10."""
+    firm = await reminded(notifier)
+    (item,) = (await notifier.get(LIST, notifier.service("acme"))).json()["items"]
+    agent, limited, both = firm.staff_user("agent"), firm.staff_user("agent"), firm.staff_user("agent", "viewer")
+    before, after = StaffProfile(roles=("agent",)), StaffProfile(roles=("agent",), limits=Limits(accounts=True))
+    firm.log.commit(StaffUserChanged(staff_id=limited, before=before, after=after))
+
+    async def sees(staff_id: StaffId, *roles: str) -> bool:
+        token = staff(notifier, staff_id, *roles)
+        listed = (await notifier.get(LIST, token)).json()["items"]
+        one = await notifier.get(f"{LIST}/{item['id']}", token)
+        assert (one.status_code, listed) in ((200, [item]), (404, []))
+        return bool(listed)
+
+    policy = POLICY
+    for limits, agent_sees, limited_sees in (
+        (False, True, True),
+        ("per_staff_user", True, False),
+        (True, False, False),
+    ):
+        before_it, policy = policy, policy.model_copy(update={"manager_limits_access": limits})
+        firm.log.commit(PolicyChanged(tenant="acme", profile="taxdome", before=before_it, after=policy))
+        await notifier.apply(firm.log)
+        assert await sees(agent, "agent") is agent_sees
+        assert await sees(limited, "agent", "viewer") is limited_sees
+        assert await sees(both, "agent", "viewer")
+        assert await sees(both, "agent") is agent_sees
+        assert await sees(firm.admin_id, "admin", "agent")
 
 
 async def test_contacts_and_platform_may_not_look(notifier: Notifier) -> None:

@@ -23,6 +23,7 @@ router = APIRouter(prefix="/v1/notifications", tags=["notifications"])
 
 READERS: Final = frozenset({"viewer", "agent", "manager", "admin"})
 POSITION_MAX: Final = 2**63 - 1
+NO_STAFF_USER: Final = preferences.Staff(active=False)
 NEWEST: Final = (POSITION_MAX, UUID(int=2**128 - 1))
 
 
@@ -66,6 +67,8 @@ class Read:
     tenant: str
     position: int
     personal: bool
+    limited: bool
+    """Sees only what he manages (TL-10), which is nothing: there are no managers yet."""
 
     def shown(self, row: Record) -> Notification:
         fields: dict[str, Any] = dict(row)
@@ -93,18 +96,19 @@ async def reading(
         position = await db.fetchval(POSITION, tenant)
         if position is None:
             raise TenantNotFound
-        if principal.kind == "staff":
-            staff = await staff_user(db, principal, tenant)
-            principal.require_role(
-                READERS, active=staff.active if staff else None, recorded=staff.roles if staff else ()
-            )
+        limited = principal.kind == "staff" and await is_limited(db, principal, tenant)
         response.headers["Vinculum-Position"] = str(position)
-        yield Read(db, tenant, position, principal.sees_personal)
+        yield Read(db, tenant, position, principal.sees_personal, limited)
 
 
-async def staff_user(db: Connection, principal: Principal, tenant: str) -> preferences.Staff | None:
+async def is_limited(db: Connection, principal: Principal, tenant: str) -> bool:
+    """Tell if a staff user sees only what he manages. Refuses those who may not read at all."""
     staff_id = principal.staff_id
-    return (await preferences.look(db, tenant, f"staff/{staff_id}")).staff(staff_id) if staff_id else None
+    known = await preferences.look(db, tenant, f"staff/{staff_id}")
+    staff = (known.staff(staff_id) if staff_id else None) or NO_STAFF_USER
+    principal.require_role(READERS, active=staff.active, recorded=staff.roles)
+    policy, roles = known.tenant.policy, principal.effective_roles(staff.roles)
+    return policy is None or policy.limits_access(roles, limited_accounts=staff.limits.accounts)
 
 
 Reader = Annotated[Read, Depends(reading, scope="function")]
@@ -121,7 +125,8 @@ async def notifications(
 ) -> Page[Notification]:
     """What became of the mails, newest first."""
     filters = (account_id, contact_id, staff_id, topic)
-    rows = await read.db.fetch(LIST, read.tenant, *filters, *paging.after(*NEWEST), paging.limit + 1)
+    after = paging.after(*NEWEST)
+    rows = [] if read.limited else await read.db.fetch(LIST, read.tenant, *filters, *after, paging.limit + 1)
     items = [read.shown(row) for row in rows[: paging.limit]]
     more = len(rows) > paging.limit
     return Page(
@@ -134,7 +139,7 @@ async def notifications(
 
 @router.get("/{notification_id}")
 async def notification(notification_id: UUID, read: Reader) -> Notification:
-    row = await read.db.fetchrow(ONE, read.tenant, notification_id)
+    row = None if read.limited else await read.db.fetchrow(ONE, read.tenant, notification_id)
     if row is None:
         raise NotificationNotFound
     return read.shown(row)

@@ -37,8 +37,8 @@ from vinculum_shared.contracts.links import (
     PortalAccessChanged,
 )
 from vinculum_shared.contracts.records import RecordCreated, RecordReminded, RecordSent, RecordType
-from vinculum_shared.contracts.staff import Role, StaffUserAdded, StaffUserChanged, StaffUserDeactivated
-from vinculum_shared.contracts.tenants import PolicyChanged, TenantChanged, TenantRegistered
+from vinculum_shared.contracts.staff import Limits, Role, StaffUserAdded, StaffUserChanged, StaffUserDeactivated
+from vinculum_shared.contracts.tenants import Policy, PolicyChanged, TenantChanged, TenantRegistered
 from vinculum_shared.contracts.topics import Feature
 from vinculum_shared.contracts.values import ContactId, InvitationId, Locale, Value
 from vinculum_shared.postgres import Connection, Pool, columns
@@ -49,11 +49,16 @@ class Tenant(Value):
     name: str = ""
     portal_url: str | None = None
     locale: Locale = "en"
-    mail_without_permission: Literal["send", "hold"] = "send"
+    policy: Policy | None = None
+
+    @property
+    def mail_without_permission(self) -> Literal["send", "hold"]:
+        return self.policy.mail_without_permission if self.policy else "send"
 
 
 class Staff(Value):
-    roles: frozenset[Role]
+    roles: frozenset[Role] = frozenset()
+    limits: Limits = Limits()
     active: bool = True
 
 
@@ -113,12 +118,12 @@ def evolve(state: State | None, event: Event) -> State | None:  # noqa: C901, PL
         case Tenant(), TenantChanged(after=after):
             return changed(state, name=after.name, portal_url=after.portal_url, locale=after.locale)
         case Tenant(), PolicyChanged(after=policy):
-            return changed(state, mail_without_permission=policy.mail_without_permission)
+            return changed(state, policy=policy)
 
-        case _, StaffUserAdded(roles=roles):
-            return Staff(roles=frozenset(roles))
+        case _, StaffUserAdded() as added:
+            return Staff(roles=frozenset(added.roles), limits=added.limits)
         case Staff(), StaffUserChanged(after=profile):
-            return changed(state, roles=frozenset(profile.roles))
+            return changed(state, roles=frozenset(profile.roles), limits=profile.limits)
         case Staff(), StaffUserDeactivated():
             return changed(state, active=False)
 
