@@ -77,7 +77,7 @@ async def test_an_unlink_takes_access_away_in_the_same_commit_and_from_that_acco
     assert await changes(answer) == ["ContactUnlinked", "PortalAccessChanged"]
     denied = await firm.access(account, contact)
     assert (denied["allowed"], denied["code"]) == (False, "contact_not_linked")
-    assert [event["type"] for event in denied["because"]] == ["ContactUnlinked"]
+    assert [event["type"] for event in denied["because"]] == ["ContactUnlinked", "PortalAccessChanged"]
     assert (await firm.access(other, contact))["allowed"] is True
     await firm.done("PUT", f"/accounts/{account}/contacts/{contact}")
     assert (await firm.access(account, contact))["state"] == "off"

@@ -1,6 +1,6 @@
 """Named moments at which a test can have this process die, pause, fail or leave.
 
-VINCULUM_FAILPOINTS="relay.acknowledged=kill@3,consume.applied=raise" acts at the third hit of the one, at the first of
+VINCULUM_FAILPOINTS="relay.acknowledged=kill@3,subscription.applied=raise" acts at the third hit of the one, at the first of
 the other. Without the variable `reach` does nothing.
 """
 

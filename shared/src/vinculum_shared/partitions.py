@@ -105,7 +105,8 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
         for partition in partitions:
             with suppress(IllegalStateError):
                 await self.consumer.seek_to_beginning(partition)
-                self.claims[partition].held.clear()
+                if partition in self.claims:
+                    self.claims[partition].held.clear()
 
     async def commit_for_monitoring(self) -> None:
         """Kafka's own tools show the lag by its committed offsets; nothing reads them back."""

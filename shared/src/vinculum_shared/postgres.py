@@ -22,6 +22,16 @@ T = TypeVar("T")
 
 CONNECT_DEADLINE_SECONDS: Final = 60.0
 CONNECT_BACKOFF_SECONDS_MAX: Final = 2.0
+OUTAGE: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # how a connection behaves whose backend was terminated just before
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
+"""Postgres is away, or too busy to answer in time. Whether a statement was carried out is not known."""
 NOT_UP_YET: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)
 DURABLE: Final = {"fsync": ("on",), "full_page_writes": ("on",), "synchronous_commit": ("on", "remote_apply")}
 

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final, LiteralString
 
-from vinculum_shared.postgres import Connection, Pool
-from vinculum_shared.problems import Retriable
+from vinculum_shared.postgres import OUTAGE, Connection, Pool
+from vinculum_shared.problems import Retriable, Unavailable
 
 WAIT_SECONDS_MAX: Final = 2.0
 PAUSE_SECONDS_MIN: Final = 0.005
@@ -25,13 +25,19 @@ class ProjectionBehind(Retriable):
 
 @asynccontextmanager
 async def of_tenant(pool: Pool, tenant: str) -> AsyncIterator[Connection]:
-    """Read one tenant in one snapshot: row level security shows this transaction nothing of any other."""
-    async with (
-        pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as db,
-        db.transaction(isolation="repeatable_read", readonly=True),
-    ):
-        await db.execute(FOR_TENANT, tenant)
-        yield db
+    """Read one tenant in one snapshot: row level security shows this transaction nothing of any other.
+
+    Unavailable: Postgres is away, or took longer than a query may.
+    """
+    try:
+        async with (
+            pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as db,
+            db.transaction(isolation="repeatable_read", readonly=True),
+        ):
+            await db.execute(FOR_TENANT, tenant)
+            yield db
+    except OUTAGE as error:
+        raise Unavailable from error
 
 
 async def reach(pool: Pool, tenant: str, min_position: int) -> None:

@@ -19,7 +19,7 @@ import httpx2
 import structlog
 from aiokafka.errors import KafkaError
 
-from vinculum_shared import kafka, metrics, parking
+from vinculum_shared import kafka, metrics, parking, postgres
 from vinculum_shared.event_log import EventLog, Line, whole_commits
 from vinculum_shared.failpoints import reach
 from vinculum_shared.partitions import Partitions, keep_offsets
@@ -58,16 +58,10 @@ class ShortenedLogError(OperatorError):
 
 
 OUTAGE: Final = (
-    OSError,
-    TimeoutError,
+    *postgres.OUTAGE,
     KafkaError,
     httpx2.HTTPError,
     IncompleteLogError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # how a connection behaves whose backend was terminated just before
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,
     asyncpg.ObjectNotInPrerequisiteStateError,
 )

@@ -29,6 +29,8 @@ ALGORITHMS: Final = ("EdDSA", "ES256")
 REQUIRED_CLAIMS: Final = ("exp", "iat", "aud", "iss", "sub", "kind")
 LEEWAY_SECONDS: Final = 60
 VERIFIED_MAX: Final = 10_000  # tokens remembered: checking a signature costs 110 µs
+REMEMBERED_SECONDS: Final = 60  # a key that is taken out of the set is good for no longer than that
+KEYS_SECONDS_MAX: Final = 300.0  # keys at a URL are fetched again after that
 REFRESH_SECONDS_MIN: Final = 10.0
 TENANT_ID: Final = r"[a-z0-9][a-z0-9-]{0,62}"
 
@@ -149,12 +151,13 @@ class Verifier:
             raise Unauthorized(reason=type(error).__name__) from None
         if len(self._verified) >= VERIFIED_MAX:
             del self._verified[next(iter(self._verified))]
-        self._verified[token] = (claims["exp"] + LEEWAY_SECONDS, principal)
+        until = min(claims["exp"] + LEEWAY_SECONDS, time.time() + REMEMBERED_SECONDS)
+        self._verified[token] = (until, principal)
         return principal
 
     async def _key(self, kid: str) -> jwt.PyJWK:
         if self.jwks.startswith(("http://", "https://")):
-            if kid not in self._keys:
+            if kid not in self._keys or time.monotonic() - self._version > KEYS_SECONDS_MAX:
                 await self._fetch(kid)
         else:
             self._read()
@@ -165,7 +168,8 @@ class Verifier:
 
     async def _fetch(self, kid: str) -> None:
         async with self._refresh:
-            if kid in self._keys or (self._version and time.monotonic() - self._version < REFRESH_SECONDS_MIN):
+            age = time.monotonic() - self._version
+            if self._version and age < (KEYS_SECONDS_MAX if kid in self._keys else REFRESH_SECONDS_MIN):
                 return
             try:
                 async with httpx2.AsyncClient(timeout=5.0) as http:

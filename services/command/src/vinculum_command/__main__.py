@@ -12,7 +12,10 @@ from vinculum_shared.telemetry import OperatorError
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    await lifecycle.serve_http(create_app(settings, stop), settings, stop)
+    app = create_app(settings, stop)
+    await lifecycle.serve_http(app, settings, stop)
+    if app.state.failure:
+        raise app.state.failure
 
 
 async def create(settings: Settings) -> int:

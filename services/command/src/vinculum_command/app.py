@@ -1,7 +1,7 @@
 """The HTTP application: commands, access, the log. Its lifespan is where everything is put together."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -13,13 +13,13 @@ from fastapi import FastAPI, Request
 
 from vinculum_command import doorbell, event_store, reading
 from vinculum_command.domain.access import SettleAccess
-from vinculum_command.execute import LOST, Executor
+from vinculum_command.execute import Executor
 from vinculum_command.http import access, log_feed, openapi
 from vinculum_command.http.commands import BATCH_BYTES_MAX, BATCH_PATH, command_routes
 from vinculum_command.settings import Settings
 from vinculum_shared import serving
 from vinculum_shared.migrate import pending
-from vinculum_shared.postgres import Pool
+from vinculum_shared.postgres import OUTAGE, Pool
 from vinculum_shared.tokens import Verifier
 
 log = structlog.get_logger()
@@ -32,7 +32,7 @@ def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
     """Make the application. It runs commands until `stop`, and streams end then."""
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
         url, unsafe = settings.database_url, settings.unsafe_durability
         finished = asyncio.Event()
         async with (
@@ -43,10 +43,14 @@ def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
         ):
             executor = Executor(appender, settings.address_key.get_secret_value())
             news = doorbell.News()
-            parts.create_task(executor.run(finished))
-            parts.create_task(doorbell.listen(url, news.ring, finished))
-            parts.create_task(forget_requests(log_pool, finished))
-            await go_on(log_pool, executor)
+            for part in (
+                executor.run(finished),
+                doorbell.listen(url, news.ring, finished),
+                forget_requests(log_pool, finished),
+                go_on(log_pool, executor, finished),
+                wake_at_end(news, stop, finished),
+            ):
+                parts.create_task(ending_all(part, app, stop))
             yield {
                 "executor": executor,
                 "reader": reader,
@@ -67,6 +71,7 @@ def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
         checks={"postgres": migrated},
         larger_bodies={BATCH_PATH: BATCH_BYTES_MAX},
     )
+    app.state.failure = None
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     return app
 
@@ -77,15 +82,36 @@ async def migrated(request: Request) -> None:
             raise RuntimeError("migrations are pending")
 
 
-PENDING: LiteralString = "SELECT tenant, key FROM heads WHERE pending"
+async def ending_all(part: Coroutine[Any, Any, None], app: FastAPI, stop: asyncio.Event) -> None:
+    """Run a part. If it fails the process must not go on without it: `serve` raises what `failure` holds."""
+    try:
+        await part
+    except Exception as error:
+        log.exception("part_failed")
+        app.state.failure = error
+        stop.set()
 
 
-async def go_on(log_pool: Pool, executor: Executor) -> None:
-    """Take up what was too large for one commit and had not ended when the process did."""
+async def wake_at_end(news: doorbell.News, stop: asyncio.Event, finished: asyncio.Event) -> None:
+    """Let readers go who wait for news when the process is told to end."""
+    ended = [asyncio.ensure_future(event.wait()) for event in (stop, finished)]
+    await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+    for each in ended:
+        each.cancel()
+    news.ring(frozenset())
+
+
+PENDING: LiteralString = "SELECT tenant, key FROM heads WHERE pending ORDER BY tenant, key"
+
+
+async def go_on(log_pool: Pool, executor: Executor, stop: asyncio.Event) -> None:
+    """Take up, one after another, what was too large for one commit and had not ended when the process did."""
     for row in await log_pool.fetch(PENDING):
+        if stop.is_set():
+            return
         kind, _, id_ = row["key"].partition("/")
         side = "account_id" if kind == "members" else "contact_id"
-        executor.follow(row["tenant"], SettleAccess.model_validate({side: id_}))
+        await executor.settle(row["tenant"], SettleAccess.model_validate({side: id_}))
 
 
 async def forget_requests(log_pool: Pool, stop: asyncio.Event) -> None:
@@ -94,7 +120,7 @@ async def forget_requests(log_pool: Pool, stop: asyncio.Event) -> None:
         deleted = ""
         try:
             deleted = await log_pool.execute(event_store.FORGET, FORGET_AT_ONCE)
-        except LOST as error:
+        except OUTAGE as error:
             log.warning("forgetting_interrupted", reason=type(error).__name__)
         if deleted != f"DELETE {FORGET_AT_ONCE}":
             await doorbell.set_within(stop, FORGET_EVERY.total_seconds())

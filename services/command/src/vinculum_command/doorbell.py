@@ -10,11 +10,12 @@ import structlog
 from pydantic import SecretStr
 
 from vinculum_command.event_store import DOORBELL
-from vinculum_shared.postgres import when_up
+from vinculum_shared.postgres import OUTAGE
 
 log = structlog.get_logger()
 
 CHECK_SECONDS: Final = 5.0  # a listening connection that died is noticed by then
+BACKOFF_SECONDS: Final = 1.0
 Ring = Callable[[frozenset[str]], None]
 """Told the tenants with news; without any, that everything may have some."""
 
@@ -26,16 +27,22 @@ async def listen(url: SecretStr, ring: Ring, stop: asyncio.Event) -> None:
         ring(frozenset(filter(None, str(payload).split(","))))
 
     while not stop.is_set():
-        connection = await when_up(lambda: asyncpg.connect(url.get_secret_value()))
         try:
-            await connection.add_listener(DOORBELL, rung)
-            ring(frozenset())
-            while not await set_within(stop, CHECK_SECONDS):
-                await connection.fetchval("SELECT 1", timeout=CHECK_SECONDS)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            await _listen(url, rung, ring, stop)
+        except (*OUTAGE, asyncpg.PostgresError) as error:
             log.warning("doorbell_lost", reason=type(error).__name__)
-        finally:
-            connection.terminate()
+            await set_within(stop, BACKOFF_SECONDS)
+
+
+async def _listen(url: SecretStr, rung: Callable[..., None], ring: Ring, stop: asyncio.Event) -> None:
+    connection = await asyncpg.connect(url.get_secret_value())
+    try:
+        await connection.add_listener(DOORBELL, rung)
+        ring(frozenset())
+        while not await set_within(stop, CHECK_SECONDS):
+            await connection.fetchval("SELECT 1", timeout=CHECK_SECONDS)
+    finally:
+        connection.terminate()
 
 
 async def set_within(event: asyncio.Event, seconds: float) -> bool:

@@ -24,26 +24,17 @@ from vinculum_command.event_store import HeadMovedError, Key, KeyStoredError
 from vinculum_command.group import Cache, Group
 from vinculum_command.outcomes import KEPT_FOR, KEPT_FOR_GENERATED, Answer, Outcome, Waiting
 from vinculum_shared import failpoints, metrics
-from vinculum_shared.postgres import Connection, Pool
+from vinculum_shared.postgres import OUTAGE, Connection, Pool
 from vinculum_shared.problems import TooMany, Unavailable
 
 log = structlog.get_logger()
 
 GROUP_MAX: Final = 128  # commands written in one commit: measured, larger ones gain nothing
+DRY_RUNS_MAX: Final = 2  # at a time: they share the appender's connections
 QUEUE_MAX: Final = 4_096  # commands waiting; past that, 429
 GIVE_UP_AFTER_SECONDS: Final = 10.0  # without a Postgres that answers
 PAUSE_SECONDS_MAX: Final = 1.0
 ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
-LOST: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-)
-"""The server is not there; whether it has committed is not known."""
 
 
 class VersionConflict(Unavailable):
@@ -72,6 +63,7 @@ class Executor:
         self._queue: deque[Waiting] = deque()
         self._wake = asyncio.Event()
         self._cache = Cache()
+        self._dry_runs = asyncio.Semaphore(DRY_RUNS_MAX)
         self._stopping = False
 
     async def execute(self, order: Order, idempotency_key: str | None = None) -> Answer:
@@ -89,16 +81,22 @@ class Executor:
         key = Key(order.tenant, principal, f"given/{idempotency_key}" if idempotency_key else f"made/{uuid4()}")
         kept = KEPT_FOR if idempotency_key else KEPT_FOR_GENERATED
         waiting = Waiting(order, key, kept, asyncio.get_running_loop().create_future())
-        self._queue.append(waiting)
-        self._wake.set()
+        if self._stopping:
+            waiting.refuse(Unavailable())
+        else:
+            self._queue.append(waiting)
+            self._wake.set()
         return waiting
 
     async def dry_run(self, order: Order) -> Answer:
         """Decide upon what is committed, and write nothing."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         group = Group([Waiting(order, Key(order.tenant, "", ""), KEPT_FOR_GENERATED, future)])
-        async with self._db.acquire() as db:
-            await group.decide(db, Cache(), self.hashed)
+        try:
+            async with self._dry_runs, self._db.acquire() as db:
+                await group.decide(db, Cache(), self.hashed)
+        except OUTAGE as error:
+            raise Unavailable from error
         outcome = group.outcomes[0]
         if outcome.refusal:
             raise outcome.refusal
@@ -109,6 +107,13 @@ class Executor:
         correlation_id = order.correlation_id or order.command_id if order else None
         following = Order(tenant, command, SYSTEM, datetime.now(UTC), correlation_id=correlation_id)
         self.submit(following).answer.add_done_callback(lambda answer: self._followed(following, answer))
+
+    async def settle(self, tenant: str, command: Command) -> None:
+        """Carry out a command that goes on with an earlier one, and wait for it. A refusal is logged."""
+        following = Order(tenant, command, SYSTEM, datetime.now(UTC))
+        waiting = self.submit(following)
+        await asyncio.wait([waiting.answer])
+        self._followed(following, waiting.answer)
 
     def _followed(self, order: Order, answer: asyncio.Future[Answer]) -> None:
         """Submit what was refused for want of a Postgres once more. Any other refusal is a fault of ours."""
@@ -165,7 +170,7 @@ class Executor:
         try:
             async with self._db.acquire() as db:
                 done = await group.decide(db, self._cache, self.hashed, drained=drained)
-        except LOST:
+        except OUTAGE:
             return False
         group.remember_moves(self._cache)
         return done
@@ -178,7 +183,7 @@ class Executor:
                 with metrics.APPEND_SECONDS.time():
                     bases = await event_store.append(db, group.append)
             failpoints.reach("after_append")
-        except (HeadMovedError, KeyStoredError, asyncpg.PostgresError, *LOST):
+        except (HeadMovedError, KeyStoredError, asyncpg.PostgresError, *OUTAGE):
             return False
         self._land(group, bases)
         return True
@@ -203,7 +208,7 @@ class Executor:
                     bases = await event_store.append(db, group.append)
             except (HeadMovedError, KeyStoredError):
                 held = True
-            except LOST as error:
+            except OUTAGE as error:
                 log.warning("postgres_lost", reason=type(error).__name__)
                 await asyncio.sleep(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)

@@ -71,6 +71,8 @@ class Group:
                 return False
             await load(db, known, wanted, cache)
             wanted = self._pass(known, hashed)
+            if wanted:
+                self.outcomes, self.append = [], Append()
         return True
 
     def _pass(self, known: Mapping[str, Loaded], hashed: Hash) -> set[tuple[str, Readable]]:

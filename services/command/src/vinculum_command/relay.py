@@ -12,7 +12,6 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final, LiteralString
 
-import asyncpg
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -25,7 +24,7 @@ from vinculum_command.reading import WIRE, open_log
 from vinculum_command.settings import Settings
 from vinculum_shared import failpoints, kafka, metrics
 from vinculum_shared.contracts.envelope import CONTENT_TYPE
-from vinculum_shared.postgres import Connection, columns
+from vinculum_shared.postgres import OUTAGE, Connection, columns
 
 log = structlog.get_logger()
 
@@ -88,7 +87,7 @@ class Relay:
         while not self.stop.is_set():
             try:
                 await self._while_active()
-            except (KafkaError, TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (KafkaError, *OUTAGE) as error:
                 metrics.RELAY_RESTARTS.inc()
                 log.warning("relay_restarts", reason=type(error).__name__)
                 await set_within(self.stop, BACKOFF_SECONDS)
@@ -121,6 +120,7 @@ class Relay:
         self._all_may_have_news = True
         looked = loop.time()
         while not self.stop.is_set():
+            self.woken.clear()
             if self._all_may_have_news or loop.time() > looked + FULL_LOOK_SECONDS:
                 self._all_may_have_news = False
                 behind = {row["tenant"]: row["lag"] for row in await db.fetch(BEHIND)}
@@ -129,7 +129,6 @@ class Relay:
                 looked = loop.time()
             tenants = sorted(self._news)[:TENANTS_AT_ONCE]
             self._news.difference_update(tenants)
-            self.woken.clear()
             if tenants:
                 self._news.update(await relay_once(db, producer, self.settings.topic, tenants))
             else:
@@ -170,6 +169,7 @@ async def _send(producer: AIOKafkaProducer, topic: str, rows: Sequence[Any]) -> 
             if batch.append(**record) is None:
                 under_way.append(await producer.send_batch(batch, topic, partition=partition))
                 batch = producer.create_batch()
-                batch.append(**record)
+                fits = batch.append(**record)
+                assert fits, "an event is smaller than a batch may be"
         under_way.append(await producer.send_batch(batch, topic, partition=partition))
     await asyncio.gather(*under_way)

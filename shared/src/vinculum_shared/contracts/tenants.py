@@ -1,5 +1,6 @@
 """Firms that use Vinculum, and the rules each of them has chosen."""
 
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -47,6 +48,11 @@ class Policy(Value):
     merge_contacts: int | None = Field(ge=0)
     merge_accounts: int | None = Field(ge=0)
     import_unmatched_account: Literal["hold", "create"]
+
+    def limits_access(self, roles: Iterable[str], *, limited_accounts: bool) -> bool:
+        """Tell if a staff user with these roles sees only what he manages (TL-10)."""
+        limits = limited_accounts if self.manager_limits_access == "per_staff_user" else self.manager_limits_access
+        return limits and "agent" in roles and not {"viewer", "manager", "admin"} & set(roles)
 
     def starting_features(self) -> tuple[Feature, ...]:
         """What a new link opens (PX-3)."""

@@ -48,7 +48,8 @@ def may_enter(
     """Say if the contact may enter the account now: by any address, or by the one given; and open the feature."""
     marks = tuple(mark for mark in (link.mark, account.archived, contact.inactive) if mark)
     if not link.linked:
-        return Decided(allowed=False, state="off", code="contact_not_linked", because=marks)
+        because = (*marks, link.closed) if link.closed else marks
+        return Decided(allowed=False, state="off", code="contact_not_linked", because=because)
     asked = [access for each, access in link.access.items() if email_id in {None, each} and contact.email(each)]
     best = min(asked, key=lambda access: _BEST_FIRST.index(access.state), default=None)
     if best is None:

@@ -13,8 +13,7 @@ from vinculum_command.domain.heads.tenants import Rules, Tenant
 from vinculum_command.domain.heads.view import Heads, Readable
 from vinculum_command.domain.rejections import Forbidden, TenantNotFound, VersionMismatch
 from vinculum_shared.contracts.events import ActorKind, Event
-from vinculum_shared.contracts.staff import Role, StaffProfile
-from vinculum_shared.contracts.tenants import Policy
+from vinculum_shared.contracts.staff import Role
 from vinculum_shared.contracts.topics import Topic
 from vinculum_shared.contracts.values import AccountId, ContactId, Input, Instant, StaffId, Value, named
 from vinculum_shared.problems import Invalid
@@ -200,12 +199,6 @@ def _staff_may(caller: Caller, command: Command, heads: Heads) -> bool:
     if not staff.active or staff.profile is None or command.ROLE not in ROLES_FOR:
         return False
     roles = caller.roles & set(staff.profile.roles)
-    if is_limited(roles, staff.profile, heads.policy):
+    if heads.policy.limits_access(roles, limited_accounts=staff.profile.limits.accounts):
         heads.limited_to = staff_id
     return bool(roles & ROLES_FOR[command.ROLE])
-
-
-def is_limited(roles: frozenset[str], staff: StaffProfile, policy: Policy) -> bool:
-    """Tell if a staff user sees only what he manages (TL-10)."""
-    limits = policy.manager_limits_access
-    return bool(staff.limits.accounts if limits == "per_staff_user" else limits) and not roles & ROLES_FOR["manager"]

@@ -37,8 +37,10 @@ async def access(
     async with of_tenant(request.state.reader, tenant) as db:
         limited_to = await may_read(db, principal, scope="queries")
         account, contact, link = await _three(db, principal, account_id, contact_id)
-        if limited_to and limited_to not in account.managers:
+        if account.profile is None or (limited_to and limited_to not in account.managers):
             raise AccountNotFound(account_id=account_id)
+        if contact.profile is None:
+            raise ContactNotFound(contact_id=contact_id)
         decided = may_enter(link, account, contact, email_id=EmailId(email_id) if email_id else None, feature=feature)
         because = await reading.marked(db, tenant, decided.because)
         position = await reading.last_position(db, tenant)
@@ -58,10 +60,6 @@ async def _three(
     account = cast(Account, found[keys[0]].head)
     contact = cast(Contact, found[keys[1]].head)
     link = cast(Link, found[keys[2]].head)
-    if account.profile is None:
-        raise AccountNotFound(account_id=account_id)
-    if contact.profile is None:
-        raise ContactNotFound(contact_id=contact_id)
     return account, contact, link
 
 

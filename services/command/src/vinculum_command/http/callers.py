@@ -5,7 +5,7 @@ from typing import Annotated, Final, cast
 from fastapi import Depends
 
 from vinculum_command import reading
-from vinculum_command.domain.commands import Caller, is_limited
+from vinculum_command.domain.commands import Caller
 from vinculum_command.domain.heads.staff import StaffUser
 from vinculum_command.domain.heads.tenants import Rules
 from vinculum_shared.contracts.values import StaffId
@@ -45,5 +45,6 @@ async def may_read(
     principal.require_role(roles, active=staff.active, recorded=profile.roles if profile else ())
     assert profile
     assert rules.policy
-    limited = is_limited(principal.effective_roles(profile.roles), profile, rules.policy)
+    roles = principal.effective_roles(profile.roles)
+    limited = rules.policy.limits_access(roles, limited_accounts=profile.limits.accounts)
     return StaffId(principal.staff_id) if limited and principal.staff_id else None

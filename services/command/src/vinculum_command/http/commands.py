@@ -1,12 +1,14 @@
 """The one endpoint, for every row of ROUTES, and the batch of many commands."""
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, cast
 
 import orjson
+import structlog
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from pydantic import SecretStr, ValidationError
@@ -31,8 +33,10 @@ from vinculum_shared.problems import (
     invalid,
     pointer,
 )
-from vinculum_shared.serving import json_object
+from vinculum_shared.serving import Internal, json_object
 from vinculum_shared.tokens import Invitation, Principal
+
+log = structlog.get_logger()
 
 BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
 BATCH_PATH: Final = "/v1/commands/batch"
@@ -45,7 +49,8 @@ def execution(request: Request) -> Executor:
 
 
 Execution = Annotated[Executor, Depends(execution)]
-IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=255)]
+KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
+IdempotencyKey = Annotated[str | None, Header(pattern=rf"^{KEY.pattern}$")]
 IfMatch = Annotated[str | None, Header(max_length=50)]
 DryRun = Annotated[bool, Query()]
 
@@ -122,7 +127,7 @@ def version_of(if_match: str | None) -> int | None:
     if if_match is None or if_match == "*":
         return None
     tag = if_match.strip('"')
-    if not tag.isdigit():
+    if not (tag.isascii() and tag.isdecimal()):
         raise PreconditionFailed("If-Match takes one strong ETag, as an answer has it.")
     return int(tag)
 
@@ -243,8 +248,9 @@ def parsed_line(line: bytes) -> tuple[type[Command], str | None, dict[str, Any]]
     if command is None:
         detail = f"one of {', '.join(COMMANDS)}"
         raise Invalid(errors=[FieldError(pointer="/command", code="unknown_command", detail=detail)])
-    if key is not None and not (isinstance(key, str) and 0 < len(key) <= 255):  # noqa: PLR2004
-        raise Invalid(errors=[FieldError(pointer="/idempotency_key", code="string", detail="1 to 255 characters")])
+    if key is not None and not (isinstance(key, str) and KEY.fullmatch(key)):
+        detail = "1 to 255 printable ASCII characters"
+        raise Invalid(errors=[FieldError(pointer="/idempotency_key", code="string", detail=detail)])
     return command, key, fields
 
 
@@ -259,9 +265,13 @@ async def line_of(answer: asyncio.Future[Answer], command: Command | None) -> by
     try:
         found = await answer
     except Problem as problem:
-        metrics.COMMANDS.labels(name, problem.code).inc()
         shown = told(problem, command) if command else problem
-        return orjson.dumps(shown.to_dict(), default=str) + b"\n"
-    metrics.COMMANDS.labels(name, outcome(found)).inc()
-    replayed = {"replayed": True} if found.replayed else {}
-    return orjson.dumps({"status": found.status, **found.to_dict(), **replayed}) + b"\n"
+    except Exception:
+        log.exception("line_failed", command=name)
+        shown = Internal()
+    else:
+        metrics.COMMANDS.labels(name, outcome(found)).inc()
+        replayed = {"replayed": True} if found.replayed else {}
+        return orjson.dumps({"status": found.status, **found.to_dict(), **replayed}) + b"\n"
+    metrics.COMMANDS.labels(name, shown.code).inc()
+    return orjson.dumps(shown.to_dict(), default=str) + b"\n"

@@ -118,17 +118,13 @@ class Feed:
 
     async def _events(self, after: int) -> AsyncIterator[bytes]:
         async with self._streams:
-            loop = asyncio.get_running_loop()
-            quiet_since = loop.time()
             yield b": the log\n\n"
             while not self._stop.is_set():
-                lines, after = await self.page(after, PAGE_MAX, 1.0)
+                lines, after = await self.page(after, PAGE_MAX, KEEP_ALIVE_SECONDS)
                 if lines:
                     yield b"".join(_sent_event(line) for line in lines)
-                    quiet_since = loop.time()
-                elif loop.time() - quiet_since > KEEP_ALIVE_SECONDS:
+                else:
                     yield b": still here\n\n"
-                    quiet_since = loop.time()
 
 
 def _sent_event(line: Line) -> bytes:
@@ -171,7 +167,7 @@ def _types(types: str | None) -> tuple[str, ...] | None:
 def _position(after: str | None) -> int:
     if not after:
         return 0
-    if not after.isdigit() or len(after) > 18:  # noqa: PLR2004  what a bigint holds
+    if not (after.isascii() and after.isdecimal()) or len(after) > 18:  # noqa: PLR2004  what a bigint holds
         raise Invalid(errors=[FieldError(pointer="?after", code="int_parsing", detail="a position is a number")])
     return int(after)
 

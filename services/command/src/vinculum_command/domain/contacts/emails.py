@@ -10,7 +10,7 @@ from vinculum_command.domain.commands import Command, Decision, new_id
 from vinculum_command.domain.contacts.profiles import NewEmail, as_email, check_free
 from vinculum_command.domain.heads.contacts import Contact, Login
 from vinculum_command.domain.heads.links import Memberships
-from vinculum_command.domain.heads.view import Enumeration, Heads, Readable
+from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX, Enumeration, Heads, Readable
 from vinculum_command.domain.notifications import ACCOUNTS_WARNED_OF_MAX, topics_reaching, uncovered
 from vinculum_command.domain.rejections import EmailNotFound, EmailTaken, IdTaken
 from vinculum_shared.contracts.contacts import Email, EmailAdded, EmailChanged, EmailRemoved
@@ -87,7 +87,10 @@ class ChangeEmail(Command):
             after = after.evolve(address_hash=heads.hashed(self.address))
         moved = after.address_hash != before.address_hash
         if moved:
-            links = heads.links(Enumeration(contact_id=self.contact_id)).found
+            links, more = heads.links(Enumeration(contact_id=self.contact_id))
+            if more:  # in one commit or not at all: an address that was not invited must open nothing
+                detail = f"on more than {LINKS_AT_ONCE_MAX} accounts: add the new address and remove this one"
+                raise Invalid(errors=[{"pointer": "/address", "code": "too_many_links", "detail": detail}])
             logins = [Login.key(address_hash=each.address_hash) for each in (before, after)]
             heads.prefetch([*logins, *beside(links)])
             _check_free(heads, contact, after, self.contact_id)
