@@ -70,7 +70,7 @@ class PermissionsChanged(LinkEvent):
 
 
 class NotificationPreferences(Value):
-    """Topics that are on: for the link, and where an address has its own choice, for that address (T4)."""
+    """Topics that are on: for the link, and where an address has its own choice, for that address."""
 
     topics: tuple[Topic, ...] = ()
     by_email: dict[EmailId, dict[Topic, bool]] = Field(default_factory=dict)
