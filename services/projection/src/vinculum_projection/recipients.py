@@ -67,16 +67,19 @@ def recipient(contact: Row, email_id: UUID) -> Row:
     return dict(contact) | {"email_id": email_id, "address": address}
 
 
-# Those who could be recipients; which of them are, and at which address, is for the one rule to say.
+# Those who could be recipients; which of them are, and at which address, is for the one rule to say. OFFSET 0 keeps the
+# look-up of a contact one by key, whatever Postgres knows about the tables.
 MEMBERS: LiteralString = """
-    SELECT contact_id, folded_name, nullif(concat_ws(' ', first_name, last_name), '') AS name, contacts.active,
-        features, topics, topics_by_email,
+    SELECT contact_id, folded_name, name, active, features, topics, topics_by_email,
         (SELECT coalesce(jsonb_agg(jsonb_build_object('email_id', email_id, 'address', address, 'address_hash',
                 address_hash, 'primary', is_primary) ORDER BY email_id), '[]')
-            FROM contact_emails WHERE tenant = $1 AND contact_id = contacts.contact_id) AS emails,
+            FROM contact_emails WHERE tenant = $1 AND contact_id = links.contact_id) AS emails,
         EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream IN (
             'link/' || links.account_id || '/' || links.contact_id, 'contact/' || links.contact_id)) AS parked
-    FROM links JOIN contacts USING (tenant, contact_id)
+    FROM links CROSS JOIN LATERAL (
+        SELECT folded_name, nullif(concat_ws(' ', first_name, last_name), '') AS name, active FROM contacts
+        WHERE tenant = $1 AND contact_id = links.contact_id
+        OFFSET 0) AS contact
     WHERE links.tenant = $1 AND links.account_id = $2
         AND (topics @> ARRAY[$3::text] OR topics_by_email <> '{}')
     ORDER BY folded_name, contact_id"""

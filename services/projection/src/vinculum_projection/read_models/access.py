@@ -86,26 +86,34 @@ async def access_to_account(account_id: AccountId, read: Reader, paging: Paged) 
     return await read.page(Entry, rows, paging, ("folded_name", "contact_id", "email_id"), account_id)
 
 
-# An archived account, an inactive contact, and what has parked events opens nothing, whatever its access says.
+# An archived account, an inactive contact, and what has parked events opens nothing, whatever its access says. OFFSET 0
+# keeps each look-up one by key, made once for each link of the account, whatever Postgres knows about the tables.
 ENTRIES: LiteralString = """
-    SELECT contacts.folded_name, contact_id, email_id, email.address, links.features,
-        nullif(concat_ws(' ', contacts.first_name, contacts.last_name), '') AS name,
+    SELECT contact.folded_name, links.contact_id, access.email_id, email.address, links.features, contact.name,
         jsonb_build_array(
             jsonb_build_object('event_id', links.linked_event_id, 'type', 'ContactLinked',
                 'position', links.linked_position, 'recorded_at', links.linked_at),
             jsonb_build_object('event_id', access.event_id, 'type', 'PortalAccessChanged',
                 'position', access.position, 'recorded_at', access.recorded_at)
         ) AS because
-    FROM access
-        JOIN links USING (tenant, account_id, contact_id)
-        JOIN accounts USING (tenant, account_id)
-        JOIN contacts USING (tenant, contact_id)
-        JOIN contact_emails AS email USING (tenant, contact_id, email_id)
-    WHERE access.tenant = $1 AND access.account_id = $2 AND access.state = 'active'
-        AND NOT accounts.archived AND contacts.active
-        AND NOT EXISTS (SELECT FROM parked WHERE parked.tenant = $1 AND parked.stream IN (
-            'link/' || access.account_id || '/' || access.contact_id, 'account/' || access.account_id,
-            'contact/' || access.contact_id))
-        AND (contacts.folded_name, contact_id, email_id) > ($3, $4, $5)
-    ORDER BY contacts.folded_name, contact_id, email_id
+    FROM links
+        CROSS JOIN LATERAL (
+            SELECT email_id, event_id, position, recorded_at FROM access
+            WHERE tenant = $1 AND account_id = $2 AND contact_id = links.contact_id AND state = 'active'
+            OFFSET 0) AS access
+        CROSS JOIN LATERAL (
+            SELECT folded_name, nullif(concat_ws(' ', first_name, last_name), '') AS name FROM contacts
+            WHERE tenant = $1 AND contact_id = links.contact_id AND active
+            OFFSET 0) AS contact
+        CROSS JOIN LATERAL (
+            SELECT address FROM contact_emails
+            WHERE tenant = $1 AND contact_id = links.contact_id AND email_id = access.email_id
+            OFFSET 0) AS email
+    WHERE links.tenant = $1 AND links.account_id = $2
+        AND NOT (SELECT archived FROM accounts WHERE tenant = $1 AND account_id = $2)
+        AND NOT EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream IN (
+            'link/' || links.account_id || '/' || links.contact_id, 'account/' || links.account_id,
+            'contact/' || links.contact_id) OFFSET 0)
+        AND (contact.folded_name, links.contact_id, access.email_id) > ($3, $4, $5)
+    ORDER BY contact.folded_name, links.contact_id, access.email_id
     LIMIT $6"""

@@ -248,14 +248,17 @@ def topics_of(preferences: NotificationPreferences, email: Row) -> dict[Topic, b
     return {topic: wants(preferences, topic, address) for topic in TOPICS}
 
 
+# OFFSET 0 keeps the look-up of a contact one by key, whatever Postgres knows about the tables.
 CONTACTS_OF_ACCOUNT: LiteralString = """
     WITH page AS MATERIALIZED (
-        SELECT links.*, coalesce(contacts.folded_name, '') AS folded_name,
-            nullif(concat_ws(' ', contacts.first_name, contacts.last_name), '') AS name
-        FROM links LEFT JOIN contacts USING (tenant, contact_id)
+        SELECT links.*, coalesce(contact.folded_name, '') AS folded_name, contact.name
+        FROM links LEFT JOIN LATERAL (
+            SELECT folded_name, nullif(concat_ws(' ', first_name, last_name), '') AS name FROM contacts
+            WHERE tenant = $1 AND contact_id = links.contact_id
+            OFFSET 0) AS contact ON true
         WHERE links.tenant = $1 AND links.account_id = $2
-            AND (coalesce(contacts.folded_name, ''), links.contact_id) > ($3, $4)
-        ORDER BY coalesce(contacts.folded_name, ''), links.contact_id
+            AND (coalesce(contact.folded_name, ''), links.contact_id) > ($3, $4)
+        ORDER BY coalesce(contact.folded_name, ''), links.contact_id
         LIMIT $5
     )
     SELECT contact_id, folded_name, name, role, job_title, is_primary AS primary, since, version, features, topics,
@@ -277,8 +280,8 @@ ACCOUNTS_OF_CONTACT: LiteralString = """
         ORDER BY account_name, account_id
         LIMIT $5
     )
-    SELECT account_id, account_name, accounts.name, role, job_title, is_primary AS primary, since, page.version,
-        features, topics, topics_by_email,
+    SELECT account_id, account_name, account.name, role, job_title, is_primary AS primary, since, version, features,
+        topics, topics_by_email,
         (SELECT coalesce(jsonb_agg(jsonb_build_object('email_id', email.email_id, 'address', email.address,
                 'address_hash', email.address_hash, 'primary', email.is_primary,
                 'access', coalesce(access.state, 'off'))
@@ -288,7 +291,8 @@ ACCOUNTS_OF_CONTACT: LiteralString = """
             WHERE email.tenant = $1 AND email.contact_id = page.contact_id) AS emails,
         EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream IN (
             'link/' || page.account_id || '/' || page.contact_id, 'account/' || page.account_id)) AS parked
-    FROM page JOIN accounts USING (tenant, account_id)
+    FROM page CROSS JOIN LATERAL (
+        SELECT name FROM accounts WHERE tenant = $1 AND account_id = page.account_id OFFSET 0) AS account
     ORDER BY account_name, account_id"""
 # Each shared contact yields its first accounts after the cursor, in index order: a contact on 100,000 accounts costs
 # no more than a page. An account on the page is among the first of every contact that it shares, so `via` is whole.
@@ -309,7 +313,7 @@ RELATED: LiteralString = """
         LIMIT $5
     )
     SELECT page.account_name, page.account_id,
-        jsonb_build_object('id', page.account_id, 'name', accounts.name) AS account,
+        jsonb_build_object('id', page.account_id, 'name', account.name) AS account,
         (SELECT jsonb_agg(jsonb_build_object('contact_id', key, 'since', value, 'name', contact.name)
                 ORDER BY contact.folded_name, key)
             FROM jsonb_each(shared) LEFT JOIN LATERAL (
@@ -318,5 +322,6 @@ RELATED: LiteralString = """
                 LIMIT 1) AS contact ON true
         ) AS via,
         EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream = 'account/' || page.account_id) AS parked
-    FROM page JOIN accounts ON accounts.tenant = $1 AND accounts.account_id = page.account_id
+    FROM page CROSS JOIN LATERAL (
+        SELECT name FROM accounts WHERE tenant = $1 AND account_id = page.account_id OFFSET 0) AS account
     ORDER BY account_name, account_id"""
