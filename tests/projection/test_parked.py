@@ -26,9 +26,9 @@ async def test_a_link_whose_account_is_not_there_is_parked_not_invented(projecti
     assert (answer["items"], answer["parked"]) == ([], True)
 
 
-async def a_parked_link(projection: Projection) -> tuple[Firm, AccountId, ContactId]:
+async def a_parked_link(projection: Projection, *, limited: bool = False) -> tuple[Firm, AccountId, ContactId]:
     """Its role was changed, which this version can't read, and changed again."""
-    firm = Firm.registered()
+    firm = Firm.registered(manager_limits_access=limited)
     account_id, ann = firm.account("Initech"), firm.contact("Ann", "Smith", "ann@example.com")
     firm.link(account_id, ann)
     firm.access(account_id, ann, "active")
@@ -83,6 +83,15 @@ async def test_an_operator_replays_a_stream_in_order(projection: Projection) -> 
     ]
     assert len(await projection.items(f"/v1/accounts/{account_id}/access", projection.service("acme"))) == 2
     assert (await projection.post(f"/v1/parked/{event_id}/replay", operator)).status_code == 404
+
+
+async def test_an_operator_whose_access_is_limited_sees_all_that_he_may_replay(projection: Projection) -> None:
+    firm, *_ = await a_parked_link(projection, limited=True)
+    operator = projection.staff("acme", firm.staff_user("agent", "operator"), "agent", "operator")
+    await projection.deliver(firm.log)
+
+    assert [item["position"] for item in await projection.items("/v1/parked", operator)] == [8, 9]
+    assert await projection.items("/v1/accounts", operator) == []
 
 
 async def test_nobody_else_replays(projection: Projection) -> None:

@@ -97,6 +97,7 @@ async def test_staff_rights_are_looked_at_after_the_wait(projection: Projection)
     ("policy", "limited", "roles", "sees"),
     [
         (True, False, ["agent"], False),
+        (True, False, ["agent", "operator"], False),
         (True, False, ["agent", "viewer"], True),
         (False, True, ["agent"], True),
         ("per_staff_user", True, ["agent"], False),
@@ -108,8 +109,8 @@ async def test_an_agent_whose_access_is_limited_sees_what_he_manages_which_is_no
     projection: Projection, *, policy: object, limited: bool, roles: list[str], sees: bool
 ) -> None:
     firm = Firm.registered(manager_limits_access=policy)
-    staff_id = firm.staff_user("agent", "manager", "viewer")
-    profile = StaffProfile(name="Sam", roles=("agent", "manager", "viewer"))
+    staff_id = firm.staff_user("agent", "manager", "operator", "viewer")
+    profile = StaffProfile(name="Sam", roles=("agent", "manager", "operator", "viewer"))
     after = profile.model_copy(update={"limits": Limits(accounts=limited)})
     firm.log.commit(StaffUserChanged(staff_id=staff_id, before=profile, after=after))
     account_id = firm.account("Initech")

@@ -140,7 +140,10 @@ def reading(roles: frozenset[str], *, services: bool = True) -> Callable[..., As
                     tenant=tenant,
                     position=asked["position"],
                     personal=principal.sees_personal,
-                    limited=principal.kind == "staff" and is_limited(principal, asked, policy),
+                    limited=principal.kind == "staff"
+                    and policy.limits_access(
+                        principal.effective_roles(asked["roles"]), limited_accounts=asked["limited_accounts"]
+                    ),
                     policy=policy,
                     response=response,
                 )
@@ -148,13 +151,6 @@ def reading(roles: frozenset[str], *, services: bool = True) -> Callable[..., As
             raise Unavailable from error
 
     return view
-
-
-def is_limited(principal: Principal, record: asyncpg.Record, policy: Policy) -> bool:
-    """Tell if he sees only what he manages (TL-10)."""
-    per_staff_user = policy.manager_limits_access == "per_staff_user"
-    limits = record["limited_accounts"] if per_staff_user else policy.manager_limits_access
-    return bool(limits) and principal.effective_roles(record["roles"]) <= {"agent", "operator"}
 
 
 ASKED: LiteralString = """
