@@ -1,8 +1,9 @@
 """The service's database: its schema, and the two roles it works under.
 
-All read models are in one schema, which has one version: a change to any of their tables is a new version, filled from
-the log beside the old one. The consumer writes for all tenants. The reader sees the tenant that its transaction names,
-and nothing without one. Neither owns a table.
+All read models are in one schema, which has one version: a change to any of their tables needs a new `SCHEMA`, which
+`migrate` makes and the consumer fills from the log. The old answers are gone until it has caught up.
+The consumer writes for all tenants. The reader sees the tenant that its transaction names, and nothing without one.
+Neither owns a table.
 """
 
 from importlib.resources import files
