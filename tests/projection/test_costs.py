@@ -1,8 +1,10 @@
-"""What answers cost that look at many links, on tables of which Postgres has no statistics yet."""
+"""What answers cost that look at many links, on tables of which Postgres has no statistics, or old ones."""
 
 from typing import Any, Final, LiteralString
+from urllib.parse import urlsplit
 from uuid import uuid4
 
+import asyncpg
 import orjson
 import pytest
 
@@ -11,6 +13,7 @@ from support.projection import Projection
 from vinculum_projection.read_models.access import ENTRIES
 from vinculum_projection.read_models.links import ACCOUNTS_OF_CONTACT, CONTACTS_OF_ACCOUNT, RELATED
 from vinculum_projection.recipients import MEMBERS
+from vinculum_projection.settings import Settings
 from vinculum_shared.contracts.values import AccountId, ContactId
 from vinculum_shared.paging import NIL
 
@@ -86,10 +89,18 @@ async def on_many_accounts(projection: Projection, contact_id: ContactId) -> Non
     await projection.consumer.execute(HUB, contact_id)
 
 
-async def test_a_page_about_an_account_with_very_many_contacts_costs_its_links(projection: Projection) -> None:
+@pytest.mark.parametrize("analysed", [False, True])
+async def test_a_page_about_an_account_with_very_many_contacts_costs_its_links(
+    projection: Projection, settings: Settings, *, analysed: bool
+) -> None:
+    """Analysed while there was one link, or never."""
     firm = Firm.registered()
-    account_id = firm.account("Initech")
+    account_id, ann = firm.account("Initech"), firm.contact("Ann", "Smith", "ann@example.com")
+    firm.link(account_id, ann)
+    firm.access(account_id, ann, "active")
     await projection.deliver(firm.log)
+    if analysed:
+        await analyse(settings)
     await with_many_contacts(projection, account_id)
     await with_many_contacts(projection, AccountId(uuid4()))
     await projection.consumer.execute(PARKED, LINKS)
@@ -103,6 +114,14 @@ async def test_a_page_about_an_account_with_very_many_contacts_costs_its_links(p
         assert await blocks(projection, ENTRIES, account_id, after, NIL, NIL, PAGE) < BLOCKS_MAX * LINKS
         assert await blocks(projection, CONTACTS_OF_ACCOUNT, account_id, after, NIL, PAGE) < BLOCKS_MAX * LINKS
     assert await blocks(projection, MEMBERS, account_id, "invoice") < BLOCKS_MAX * LINKS
+
+
+async def analyse(settings: Settings) -> None:
+    assert settings.admin_url is not None
+    database = urlsplit(settings.database_url.get_secret_value()).path.lstrip("/")
+    admin = await asyncpg.connect(settings.admin_url.get_secret_value(), database=database)
+    await admin.execute("ANALYZE")
+    await admin.close()
 
 
 async def with_many_contacts(projection: Projection, account_id: AccountId) -> None:

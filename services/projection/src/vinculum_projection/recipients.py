@@ -67,19 +67,22 @@ def recipient(contact: Row, email_id: UUID) -> Row:
     return dict(contact) | {"email_id": email_id, "address": address}
 
 
-# Those who could be recipients; which of them are, and at which address, is for the one rule to say. OFFSET 0 keeps the
-# look-up of a contact one by key, whatever Postgres knows about the tables.
+# Those who could be recipients; which of them are, and at which address, is for the one rule to say. A contact
+# is looked up by its primary key, whatever Postgres knows about the tables: see access.ENTRIES.
 MEMBERS: LiteralString = """
     SELECT contact_id, folded_name, name, active, features, topics, topics_by_email,
         (SELECT coalesce(jsonb_agg(jsonb_build_object('email_id', email_id, 'address', address, 'address_hash',
                 address_hash, 'primary', is_primary) ORDER BY email_id), '[]')
-            FROM contact_emails WHERE tenant = $1 AND contact_id = links.contact_id) AS emails,
+            FROM (
+                SELECT * FROM contact_emails
+                WHERE tenant = $1 AND contact_id BETWEEN links.contact_id AND links.contact_id
+                ORDER BY contact_id OFFSET 0) AS email) AS emails,
         EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream IN (
             'link/' || links.account_id || '/' || links.contact_id, 'contact/' || links.contact_id)) AS parked
     FROM links CROSS JOIN LATERAL (
         SELECT folded_name, nullif(concat_ws(' ', first_name, last_name), '') AS name, active FROM contacts
-        WHERE tenant = $1 AND contact_id = links.contact_id
-        OFFSET 0) AS contact
+        WHERE tenant = $1 AND contact_id BETWEEN links.contact_id AND links.contact_id
+        ORDER BY contact_id OFFSET 0) AS contact
     WHERE links.tenant = $1 AND links.account_id = $2
         AND (topics @> ARRAY[$3::text] OR topics_by_email <> '{}')
     ORDER BY folded_name, contact_id"""

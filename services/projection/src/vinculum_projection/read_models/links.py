@@ -248,14 +248,14 @@ def topics_of(preferences: NotificationPreferences, email: Row) -> dict[Topic, b
     return {topic: wants(preferences, topic, address) for topic in TOPICS}
 
 
-# OFFSET 0 keeps the look-up of a contact one by key, whatever Postgres knows about the tables.
+# A contact is looked up by its primary key, whatever Postgres knows about the tables: see access.ENTRIES.
 CONTACTS_OF_ACCOUNT: LiteralString = """
     WITH page AS MATERIALIZED (
         SELECT links.*, coalesce(contact.folded_name, '') AS folded_name, contact.name
         FROM links LEFT JOIN LATERAL (
             SELECT folded_name, nullif(concat_ws(' ', first_name, last_name), '') AS name FROM contacts
-            WHERE tenant = $1 AND contact_id = links.contact_id
-            OFFSET 0) AS contact ON true
+            WHERE tenant = $1 AND contact_id BETWEEN links.contact_id AND links.contact_id
+            ORDER BY contact_id OFFSET 0) AS contact ON true
         WHERE links.tenant = $1 AND links.account_id = $2
             AND (coalesce(contact.folded_name, ''), links.contact_id) > ($3, $4)
         ORDER BY coalesce(contact.folded_name, ''), links.contact_id
