@@ -15,6 +15,7 @@ import report
 import servers
 from measuring import FULL, QUICK, Size
 from vinculum_devstack.kafka_jars import jars
+from vinculum_shared.lifecycle import collect_rarely
 
 MEASURES: Final = ("commands", "over_http", "relaying", "projecting", "latency", "related")
 
@@ -48,6 +49,7 @@ def main() -> None:
     if unknown := set(arguments.measures) - set(MEASURES):
         parser.error(f"There is no {', '.join(unknown)}.")
     size = QUICK if arguments.quick else FULL
+    collect_rarely()  # as the services do
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(run(arguments.measures, size, publish=arguments.publish))
 

@@ -44,7 +44,7 @@ IN_FLIGHT_MAX: Final = 128  # lines of one batch
 NDJSON: Final = "application/x-ndjson"
 
 
-def execution(request: Request) -> Executor:
+async def execution(request: Request) -> Executor:
     return cast(Executor, request.state.executor)
 
 
