@@ -1,7 +1,7 @@
 """Named moments at which a test can have this process die, pause, fail or leave.
 
-VINCULUM_FAILPOINTS="relay.acknowledged=kill@3,subscription.applied=raise" acts at the third hit of the one, at the first of
-the other. Without the variable `reach` does nothing.
+VINCULUM_FAILPOINTS="relay.acknowledged=kill@3,subscription.applied=raise" acts at the third hit of the one, at the
+first of the other. Without the variable `reach` does nothing.
 """
 
 import os
