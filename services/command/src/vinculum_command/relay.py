@@ -43,7 +43,7 @@ UNSENT: LiteralString = f"""
     FROM unnest($2::text[]) AS news (tenant)
     LEFT JOIN relayed USING (tenant)
     CROSS JOIN LATERAL (
-        SELECT tenant, position, (extract(epoch FROM recorded_at) * 1000)::bigint AS at, {WIRE} AS event
+        SELECT tenant, position, floor(extract(epoch FROM recorded_at) * 1000)::bigint AS at, {WIRE} AS event
         FROM events WHERE events.tenant = news.tenant AND events.position > coalesce(relayed.position, 0)
         ORDER BY events.tenant, events.position LIMIT $3
     ) AS e
