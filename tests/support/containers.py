@@ -17,6 +17,8 @@ from testcontainers.community.postgres import PostgresContainer
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
+from vinculum_devstack.postgres import THROW_AWAY
+
 POSTGRES_IMAGE: Final = "postgres:16"
 KAFKA_IMAGE: Final = "apache/kafka:4.4.0"
 START_SECONDS: Final = 60
@@ -24,7 +26,10 @@ START_SECONDS: Final = 60
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    container = PostgresContainer(POSTGRES_IMAGE, driver=None).with_command("postgres -c max_connections=200")
+    """A server on which nothing has to last, as the sessions' own is."""
+    throw_away = " ".join(f"-c {name}={value}" for name, value in THROW_AWAY.items())
+    command = f"postgres -c max_connections=200 {throw_away}"
+    container = PostgresContainer(POSTGRES_IMAGE, driver=None).with_command(command)
     with container:
         yield container.get_connection_url()
 
