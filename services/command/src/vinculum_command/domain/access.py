@@ -80,8 +80,7 @@ class SetPortalAccess(EffectiveAt):
     email_id: EmailId | None = None
 
     def reads(self) -> Iterable[Readable]:
-        yield from pair_keys(self.account_id, self.contact_id)
-        yield Memberships.key(contact_id=self.contact_id)
+        return pair_keys(self.account_id, self.contact_id)
 
     def decide(self, heads: Heads) -> Decision:
         self.check_past(heads)
@@ -134,8 +133,7 @@ class AcceptInvitation(Command):
     invitation_id: InvitationId
 
     def reads(self) -> Iterable[Readable]:
-        yield from pair_keys(self.account_id, self.contact_id)
-        yield Memberships.key(contact_id=self.contact_id)
+        return pair_keys(self.account_id, self.contact_id)
 
     def decide(self, heads: Heads) -> Decision:
         link = heads.link(self.account_id, self.contact_id)
