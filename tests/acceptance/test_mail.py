@@ -205,7 +205,6 @@ async def test_looking_at_the_unsubscribe_page_changes_nothing_and_its_button_sw
 
     await until(announced)
     (event,) = await firm.log(after=before, types="NotificationPreferencesChanged")
-    firm.position = event["position"]
     assert event["data"]["actor"]["kind"] == "service"
     assert (event["data"]["account_id"], event["data"]["contact_id"]) == (account, ada)
     assert await firm.items(f"/accounts/{account}/recipients", topic="invoice") == []

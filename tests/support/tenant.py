@@ -23,7 +23,7 @@ class Tenant:
     id: str
     token: str = field(repr=False)
     position: int = 0
-    """Of the last event that an answer told of: what is read has at least this one."""
+    """Of the last event that a command's answer told of: what is read has at least this one."""
 
     def address(self, name: str) -> str:
         """An address that no other tenant has."""
@@ -34,14 +34,16 @@ class Tenant:
     ) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {token or self.token}", **rest.pop("headers", {})}
         url = f"{self.stack.services[at]}/v1{path}"
-        return await self.stack.http.request(method, url, json=body, headers=headers, **rest)
+        answer = await self.stack.http.request(method, url, json=body, headers=headers, **rest)
+        if at == "command":
+            self.position = max(self.position, int(answer.headers.get("Vinculum-Position", 0)))
+        return answer
 
     # Commands
 
     async def done(self, method: str, path: str, body: Any = None, **rest: Any) -> Json:
         answer = await self.ask(method, path, body, **rest)
         assert answer.is_success, answer.text
-        self.position = max(self.position, int(answer.headers.get("Vinculum-Position", 0)))
         return answer.json()  # type: ignore[no-any-return]
 
     async def problem(self, method: str, path: str, body: Any = None, **rest: Any) -> Json:
