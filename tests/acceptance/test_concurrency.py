@@ -73,7 +73,6 @@ async def test_of_two_links_of_a_contact_that_may_have_one_account_one_wins(stac
         answers = await at_once(*(sales.ask("PUT", link(account, contact)) for account in (first, second)))
         assert codes(answers) == ["contact_already_linked", "done"]
         (refused,) = [answer for answer in answers if answer.status_code == 409]
-        (made,) = [answer for answer in answers if answer.status_code == 201]
         assert await sales.accounts_of(contact) == [refused.json()["account_id"]]
 
     await rounds(play)
