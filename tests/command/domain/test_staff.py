@@ -5,16 +5,16 @@ from uuid import uuid4
 import pytest
 
 from support.decisions import Case
-from vinculum_command.domain.rejections import IdTaken, StaffInactive, StaffNotFound
+from vinculum_command.domain.rejections import IdTaken, LastAdmin, StaffInactive, StaffNotFound
 from vinculum_command.domain.staff import AddStaffUser, ChangeStaffUser, DeactivateStaffUser
-from vinculum_shared.contracts.staff import StaffUserChanged
+from vinculum_shared.contracts.staff import Role, StaffUserAdded, StaffUserChanged
 from vinculum_shared.contracts.values import StaffId
 
 pytestmark = pytest.mark.unit
 
 
-def added(case: Case) -> StaffId:
-    command = AddStaffUser(name="Sam", email="sam@example.com", roles=("agent",))
+def added(case: Case, role: Role = "agent") -> StaffId:
+    command = AddStaffUser(name="Sam", email="sam@example.com", roles=(role,))
     case.given(command)
     return command.id
 
@@ -52,6 +52,27 @@ def test_a_successor_is_an_active_staff_user_and_another_one() -> None:
     case.refused(DeactivateStaffUser(staff_id=leaving, successor_id=inactive), StaffInactive)
     case.refused(DeactivateStaffUser(staff_id=leaving, successor_id=leaving), StaffInactive)
     case.given(DeactivateStaffUser(staff_id=leaving, successor_id=successor))
+
+
+def test_a_tenant_keeps_an_active_admin() -> None:
+    case = Case.under("zoho")
+    first = next(event.staff_id for event in case.events if isinstance(event, StaffUserAdded))
+    case.given(DeactivateStaffUser(staff_id=added(case, "admin")))
+    for command in (DeactivateStaffUser(staff_id=first), ChangeStaffUser(staff_id=first, roles=("manager",))):
+        assert case.refused(command, LastAdmin).facts == {"staff_id": first}
+    case.given(ChangeStaffUser(staff_id=first, name="Ada L.", roles=("viewer", "admin")))
+    second = added(case)
+    case.given(ChangeStaffUser(staff_id=second, roles=("admin",)), DeactivateStaffUser(staff_id=first))
+    case.refused(ChangeStaffUser(staff_id=second, roles=("agent",)), LastAdmin)
+
+
+def test_of_two_admins_who_end_each_other_one_stays() -> None:
+    case = Case.under("zoho")
+    first = next(event.staff_id for event in case.events if isinstance(event, StaffUserAdded))
+    second = added(case, "admin")
+    ended, refused = case.together(DeactivateStaffUser(staff_id=first), DeactivateStaffUser(staff_id=second))
+    assert ended.types == ["StaffUserDeactivated"]
+    assert isinstance(refused.refusal, LastAdmin)
 
 
 def test_who_is_not_there_is_not_found() -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "Forbidden",
     "IdTaken",
     "InvitationInvalid",
+    "LastAdmin",
     "LastContact",
     "NotOverdue",
     "PermissionsFixed",
@@ -35,7 +36,6 @@ __all__ = [
     "RecordNotFound",
     "StaffInactive",
     "StaffNotFound",
-    "SuccessorRequired",
     "TenantNotFound",
     "VersionMismatch",
 ]
@@ -121,8 +121,8 @@ class NotOverdue(Conflict):
     """The invoice is not overdue yet."""
 
 
-class SuccessorRequired(Conflict):
-    """Something must have a manager and has only this one. Name a successor."""
+class LastAdmin(Conflict):
+    """The tenant must keep an active admin. Make somebody else one first."""
 
 
 class InvitationInvalid(Gone):

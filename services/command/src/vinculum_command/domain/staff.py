@@ -6,9 +6,9 @@ from typing import ClassVar
 from pydantic import Field
 
 from vinculum_command.domain.commands import Command, Decision, Needs, new_id
-from vinculum_command.domain.heads.staff import StaffUser
+from vinculum_command.domain.heads.staff import Admins, StaffUser
 from vinculum_command.domain.heads.view import Heads, Readable
-from vinculum_command.domain.rejections import IdTaken, StaffInactive, StaffNotFound
+from vinculum_command.domain.rejections import IdTaken, LastAdmin, StaffInactive, StaffNotFound
 from vinculum_shared.contracts.staff import (
     Limits,
     Role,
@@ -56,6 +56,8 @@ class ChangeStaffUser(Command):
         if not heads.staff(self.staff_id).active:
             raise StaffInactive(staff_id=self.staff_id)
         after = before.evolve(**self.given(StaffProfile))
+        if "admin" not in after.roles:
+            _check_not_last_admin(heads, self.staff_id)
         if after != before:
             yield StaffUserChanged(staff_id=self.staff_id, before=before, after=after)
 
@@ -70,6 +72,7 @@ class DeactivateStaffUser(Command):
     successor_id: StaffId | None = None
 
     def reads(self) -> Iterable[Readable]:
+        yield Admins.key()
         if self.successor_id:
             yield StaffUser.key(staff_id=self.successor_id)
 
@@ -79,6 +82,7 @@ class DeactivateStaffUser(Command):
             _there(heads, self.successor_id)
             if self.successor_id == self.staff_id or not heads.staff(self.successor_id).active:
                 raise StaffInactive(staff_id=self.successor_id)
+        _check_not_last_admin(heads, self.staff_id)
         if heads.staff(self.staff_id).active:
             yield StaffUserDeactivated(staff_id=self.staff_id)
 
@@ -88,3 +92,8 @@ def _there(heads: Heads, staff_id: StaffId) -> StaffProfile:
     if profile is None:
         raise StaffNotFound(staff_id=staff_id)
     return profile
+
+
+def _check_not_last_admin(heads: Heads, staff_id: StaffId) -> None:
+    if heads.admins.staff == (staff_id,):
+        raise LastAdmin(staff_id=staff_id)

@@ -3,8 +3,9 @@
 from typing import ClassVar, Self
 
 from vinculum_command.domain.heads.head import Head, Mark
-from vinculum_shared.contracts.events import Event
+from vinculum_shared.contracts.events import Event, StaffEvent
 from vinculum_shared.contracts.staff import StaffProfile, StaffUserAdded, StaffUserChanged, StaffUserDeactivated
+from vinculum_shared.contracts.values import StaffId
 
 
 class StaffUser(Head):
@@ -23,3 +24,21 @@ class StaffUser(Head):
                 return self.evolve(profile=event.after)
             case _:
                 return self.evolve(active=False)
+
+
+class Admins(Head):
+    """The active staff users who are admins."""
+
+    KEY: ClassVar[tuple[str, ...]] = ("admins",)
+    EVENTS: ClassVar[tuple[type[Event], ...]] = StaffUser.EVENTS
+
+    staff: tuple[StaffId, ...] = ()
+
+    def fold(self, event: Event, mark: Mark) -> Self:
+        assert isinstance(event, StaffEvent)
+        others = tuple(staff_id for staff_id in self.staff if staff_id != event.staff_id)
+        match event:
+            case StaffUserAdded(roles=roles) | StaffUserChanged(after=StaffProfile(roles=roles)) if "admin" in roles:
+                return self.evolve(staff=(*others, event.staff_id))
+            case _:
+                return self.evolve(staff=others)

@@ -17,7 +17,7 @@ from vinculum_command.domain.heads.contacts import Contact, Login
 from vinculum_command.domain.heads.head import Entry, Head, Mark
 from vinculum_command.domain.heads.links import Coverage, Link, Members, Memberships
 from vinculum_command.domain.heads.records import Record
-from vinculum_command.domain.heads.staff import StaffUser
+from vinculum_command.domain.heads.staff import Admins, StaffUser
 from vinculum_command.domain.heads.tenants import Rules, Tenant
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.tenants import Policy, TenantSettings
@@ -205,6 +205,10 @@ class Heads:
 
     def staff(self, staff_id: StaffId) -> StaffUser:
         return self._get(StaffUser, StaffUser.key(staff_id=staff_id))
+
+    @property
+    def admins(self) -> Admins:
+        return self._get(Admins, Admins.key())
 
     def account(self, account_id: AccountId) -> Account:
         """Give an account that is there, and that the caller may see."""
