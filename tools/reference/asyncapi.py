@@ -3,10 +3,11 @@
 from importlib.metadata import version
 from typing import Any, Final
 
-from reference.schemas import TENANT, file_name
+from reference.schemas import file_name
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.contracts.envelope import CONTENT_TYPE, long_type
 from vinculum_shared.contracts.events import Event
+from vinculum_shared.contracts.values import TENANT_ID
 from vinculum_shared.kafka import MESSAGE_BYTES_MAX, RETENTION_MS
 from vinculum_shared.settings import ServiceSettings
 
@@ -89,7 +90,7 @@ def trait() -> dict[str, Any]:
         "correlationId": {"location": "$message.payload#/correlationid"},
         "bindings": {
             "kafka": {
-                "key": {"type": "string", "pattern": f"^{TENANT}$", "description": "The tenant."},
+                "key": {"type": "string", "pattern": f"^{TENANT_ID}$", "description": "The tenant."},
                 "bindingVersion": BINDING_VERSION,
             }
         },

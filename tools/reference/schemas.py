@@ -9,12 +9,12 @@ from pydantic.json_schema import GenerateJsonSchema
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.contracts.envelope import SOURCE, long_type, personal_fields, schema_uri
 from vinculum_shared.contracts.events import Actor, Event
+from vinculum_shared.contracts.values import TENANT_ID
 
 Schema = dict[str, Any]
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 UUID: Final = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-TENANT: Final = "[a-z0-9][a-z0-9-]{0,62}"
 ANY_SUBJECT: Final = f"^(account|contact|staff)/{UUID}$"
 OPTIONAL_ATTRIBUTES: Final = frozenset({"causationid", "traceparent"})
 
@@ -65,7 +65,7 @@ def braced(template: tuple[str, ...]) -> str:
 
 def pattern(template: tuple[str, ...]) -> str:
     prefix, *fields = template
-    return f"^{'/'.join([prefix, *(TENANT if field == 'tenant' else UUID for field in fields)])}$"
+    return f"^{'/'.join([prefix, *(TENANT_ID if field == 'tenant' else UUID for field in fields)])}$"
 
 
 def attributes(event_type: type[Event]) -> dict[str, Schema]:
@@ -80,7 +80,7 @@ def attributes(event_type: type[Event]) -> dict[str, Schema]:
         "time": {"type": "string", "format": "date-time", "description": "When it was recorded; never goes back."},
         "datacontenttype": {"const": "application/json"},
         "dataschema": {"const": schema_uri(event_type)},
-        "tenant": {"type": "string", "pattern": f"^{TENANT}$", "description": "Whose log it is in; the Kafka key."},
+        "tenant": {"type": "string", "pattern": f"^{TENANT_ID}$", "description": "Whose log it is in; the Kafka key."},
         "position": count | {"description": "Its number in the tenant's log, which has no holes."},
         "streamversion": count | {"description": "Its number in its stream."},
         "commitindex": count | {"description": "Its number among the events of its command."},

@@ -13,7 +13,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 from uuid import UUID
 
 import httpx2
@@ -22,6 +22,7 @@ import orjson
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from vinculum_shared.contracts.values import TENANT_ID, TenantId
 from vinculum_shared.problems import FieldError, Forbidden, Invalid, Unauthorized, Unavailable
 
 AUDIENCE: Final = "vinculum"
@@ -32,9 +33,11 @@ VERIFIED_MAX: Final = 10_000  # tokens remembered: checking a signature costs 11
 REMEMBERED_SECONDS: Final = 60  # a key that is taken out of the set is good for no longer than that
 KEYS_SECONDS_MAX: Final = 300.0  # keys at a URL are fetched again after that
 REFRESH_SECONDS_MIN: Final = 10.0
-TENANT_ID: Final = r"[a-z0-9][a-z0-9-]{0,62}"
 
-TenantId = Annotated[str, Field(pattern=f"^{TENANT_ID}$")]
+READERS: Final = frozenset({"viewer", "agent", "manager", "admin"})
+"""Roles that may look at what a tenant has."""
+OPERATORS: Final = frozenset({"operator", "admin"})
+"""Roles that see to the running of it."""
 
 
 class Principal(BaseModel):

@@ -17,11 +17,10 @@ from vinculum_shared.paging import Page, Paged
 from vinculum_shared.postgres import Connection
 from vinculum_shared.problems import Forbidden, NotFound, TenantNotFound
 from vinculum_shared.snapshots import of_tenant, reach
-from vinculum_shared.tokens import Principal, bearer
+from vinculum_shared.tokens import READERS, Principal, bearer
 
 router = APIRouter(prefix="/v1/notifications", tags=["notifications"])
 
-READERS: Final = frozenset({"viewer", "agent", "manager", "admin"})
 POSITION_MAX: Final = 2**63 - 1
 NO_STAFF_USER: Final = preferences.Staff(active=False)
 NEWEST: Final = (POSITION_MAX, UUID(int=2**128 - 1))

@@ -7,19 +7,17 @@ only take away.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID, uuid5
 
 from vinculum_notifier.preferences import Access, Contact, Known, Link, Tenant
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event, Recipient
-from vinculum_shared.contracts.links import PortalAccessChanged
+from vinculum_shared.contracts.links import INVITATION_VALID, PortalAccessChanged
 from vinculum_shared.contracts.records import RecordReminded, RecordSent, RecordType, ReminderKind
 from vinculum_shared.contracts.topics import FEATURE_OF, Topic
 from vinculum_shared.recipients import Held, candidates, wants
-
-INVITATION_VALID: Final = timedelta(hours=48)
 
 MailTopic = Topic | Literal["invitation"]
 Outcome = Literal["queued", "sent", "held", "skipped", "failed", "nobody"]

@@ -15,10 +15,7 @@ from vinculum_shared.paging import Page, Paging, SortKey
 from vinculum_shared.postgres import Connection
 from vinculum_shared.problems import AccountNotFound, ContactNotFound, Forbidden, TenantNotFound, Unavailable
 from vinculum_shared.snapshots import of_tenant, reach
-from vinculum_shared.tokens import Principal, bearer
-
-READERS: Final = frozenset({"viewer", "agent", "manager", "admin"})
-OPERATORS: Final = frozenset({"operator", "admin"})
+from vinculum_shared.tokens import OPERATORS, READERS, Principal, bearer
 
 OUTAGE: Final = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
 """Postgres is away, or the query took longer than queries may take."""

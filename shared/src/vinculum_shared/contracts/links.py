@@ -1,6 +1,7 @@
 """The pair of an account and a contact: what it says, opens, and turns mail on for."""
 
-from typing import Literal
+from datetime import timedelta
+from typing import Final, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -25,6 +26,7 @@ AccessReason = Literal[
     "expired",
     "erased",
 ]
+INVITATION_VALID: Final = timedelta(hours=48)
 
 
 class LinkTerms(Value):

@@ -14,7 +14,8 @@ EmailId = NewType("EmailId", UUID)
 InvitationId = NewType("InvitationId", UUID)
 RecordId = NewType("RecordId", UUID)
 StaffId = NewType("StaffId", UUID)
-TenantId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+TENANT_ID: Final = "[a-z0-9][a-z0-9-]{0,62}"
+TenantId = Annotated[str, StringConstraints(pattern=f"^{TENANT_ID}$")]
 
 
 @lru_cache(maxsize=65_536)

@@ -6,7 +6,7 @@ taking away can't be forgotten, and what a suspension hides comes back as it was
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import ClassVar, Final
 from uuid import UUID
 
@@ -24,12 +24,10 @@ from vinculum_command.domain.rejections import (
     PortalUrlMissing,
 )
 from vinculum_shared.contracts.events import Event
-from vinculum_shared.contracts.links import AccessReason, AccessState, PortalAccessChanged
+from vinculum_shared.contracts.links import INVITATION_VALID, AccessReason, AccessState, PortalAccessChanged
 from vinculum_shared.contracts.topics import Feature
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, InvitationId
 from vinculum_shared.problems import Invalid
-
-INVITATION_LIFETIME: Final = timedelta(hours=48)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +285,7 @@ def _fresh(access: Access, now: datetime) -> bool:
     if access.invitation_id is None:
         return False
     invited_at = datetime.fromtimestamp((access.invitation_id.int >> 80) / 1000, UTC)
-    return now - invited_at < INVITATION_LIFETIME
+    return now - invited_at < INVITATION_VALID
 
 
 def pair_keys(account_id: AccountId, contact_id: ContactId) -> Iterator[str]:

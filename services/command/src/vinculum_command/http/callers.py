@@ -1,6 +1,6 @@
 """Who may ask what: the bearer as the domain's caller, and the readers of this service."""
 
-from typing import Annotated, Final, cast
+from typing import Annotated, cast
 
 from fastapi import Depends
 
@@ -11,12 +11,9 @@ from vinculum_command.domain.heads.tenants import Rules
 from vinculum_shared.contracts.values import StaffId
 from vinculum_shared.postgres import Connection
 from vinculum_shared.problems import Forbidden
-from vinculum_shared.tokens import Principal, bearer
+from vinculum_shared.tokens import READERS, Principal, bearer
 
 Bearer = Annotated[Principal, Depends(bearer)]
-
-READERS: Final = frozenset({"admin", "manager", "agent", "viewer"})
-OPERATORS: Final = frozenset({"admin", "operator"})
 
 
 def as_caller(principal: Principal) -> Caller:

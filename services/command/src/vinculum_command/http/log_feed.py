@@ -11,13 +11,13 @@ from fastapi.responses import Response, StreamingResponse
 
 from vinculum_command import reading
 from vinculum_command.doorbell import News, set_within
-from vinculum_command.http.callers import OPERATORS, Bearer, may_read
+from vinculum_command.http.callers import Bearer, may_read
 from vinculum_command.reading import Filter, Line
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.postgres import Pool
 from vinculum_shared.problems import FieldError, Forbidden, Invalid, TooMany
 from vinculum_shared.snapshots import of_tenant
-from vinculum_shared.tokens import Principal
+from vinculum_shared.tokens import OPERATORS, Principal
 
 router = APIRouter(prefix="/v1", tags=["log"])
 
@@ -128,13 +128,13 @@ class Feed:
 
 
 def _sent_event(line: Line) -> bytes:
-    return f"id: {line.position}\nevent: {line.type}\ndata: {line.event}\n\n".encode()
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (line.position, line.type.encode(), line.event)
 
 
 def _page(lines: list[Line], checkpoint: int | None, reached: int | None = None) -> Response:
-    body = "".join(line.event + "\n" for line in lines)
+    body = b"".join(line.event + b"\n" for line in lines)
     if checkpoint is not None:
-        body += f'{{"checkpoint": {checkpoint}}}\n'
+        body += b'{"checkpoint": %d}\n' % checkpoint
     headers = {} if reached is None else {"Vinculum-Position": str(reached)}
     return Response(body, media_type=NDJSON, headers=headers)
 
