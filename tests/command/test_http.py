@@ -115,6 +115,24 @@ async def test_if_match_is_checked(service: Service) -> None:
     assert await firm.refused("PATCH", f"/accounts/{account}", {"name": "C"}, **stale) == (412, "version_mismatch")
 
 
+@pytest.mark.parametrize(
+    ("options", "status", "code"),
+    [
+        ({"headers": {"If-Match": "W/1"}}, 412, "precondition_failed"),
+        ({"headers": {"If-Match": "1" * 5_000}}, 412, "precondition_failed"),
+        ({"headers": {"Idempotency-Key": "k" * 256}}, 422, "invalid"),
+        ({"headers": {"Idempotency-Key": ""}}, 422, "invalid"),
+        ({"params": {"dry_run": "perhaps"}}, 422, "invalid"),
+    ],
+)
+async def test_an_option_that_is_none_is_a_problem(
+    service: Service, options: dict[str, Any], status: int, code: str
+) -> None:
+    firm = await service.register("dynamics")
+    account = await firm.account()
+    assert await firm.refused("PATCH", f"/accounts/{account}", {"name": "C"}, **options) == (status, code)
+
+
 async def test_a_dry_run_tells_and_writes_nothing(service: Service) -> None:
     firm = await service.register("taxdome")
     refused = await firm.refused("POST", "/accounts", {"name": "A"}, params={"dry_run": "true"})

@@ -128,6 +128,14 @@ def test_the_topic_is_described_as_asyncapi_3_with_kafka_bindings() -> None:
     assert trait["bindings"]["kafka"]["key"]["description"] == "The tenant."
 
 
+@pytest.mark.parametrize("service", ["command", "projection", "notifier"])
+def test_what_a_path_takes_is_described(service: str) -> None:
+    for path, operations in json.loads(COMMITTED[f"openapi-{service}.json"])["paths"].items():
+        for operation in operations.values():
+            described = [each["name"] for each in operation.get("parameters", []) if each["in"] == "path"]
+            assert sorted(described) == sorted(re.findall(r"{(\w+)}", path)), path
+
+
 def test_every_reference_leads_somewhere() -> None:
     for name, text in COMMITTED.items():
         if name.endswith(".json"):

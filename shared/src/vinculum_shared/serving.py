@@ -10,6 +10,7 @@ import orjson
 import structlog
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -96,11 +97,16 @@ def create_app(
     larger_bodies: Mapping[str, int] | None = None,
 ) -> FastAPI:
     """`lifespan` yields what handlers find in `request.state`; `larger_bodies` names paths and their limits."""
+    # As routes of the application itself: an included router is searched twice for each request.
+    routes = [route for router in (health(checks), *routers) for route in router.routes]
+    for route in routes:
+        if isinstance(route, APIRoute):
+            route.responses = PROBLEM_RESPONSES | route.responses
     app = FastAPI(
         title=title,
         version=version,
         lifespan=lifespan,
-        responses=PROBLEM_RESPONSES,
+        routes=routes,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -111,8 +117,6 @@ def create_app(
     app.add_exception_handler(HTTPException, answer_http_exception)
     app.add_exception_handler(RequestValidationError, answer_invalid_request)
     app.add_exception_handler(ValidationError, answer_invalid_body)
-    for router in (health(checks), *routers):
-        app.include_router(router)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:

@@ -3,23 +3,24 @@
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Final, cast
+from typing import Any, Final, cast
 
 import orjson
 import structlog
-from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
-from pydantic import SecretStr, ValidationError
+from fastapi.routing import APIRoute
+from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from vinculum_command.domain.access import AcceptInvitation
 from vinculum_command.domain.commands import Caller, Command, Order
 from vinculum_command.domain.rejections import ContactNotLinked, InvitationInvalid
 from vinculum_command.domain.tenants import RegisterTenant
 from vinculum_command.execute import Executor
-from vinculum_command.http.callers import Bearer, as_caller
-from vinculum_command.http.openapi import Acceptance, answer_schema, body_schema
+from vinculum_command.http.callers import as_caller
+from vinculum_command.http.openapi import DRY_RUN, Acceptance, answer_schema, body_schema, parameters
 from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, ROUTES
 from vinculum_command.outcomes import Answer
 from vinculum_shared import metrics, telemetry
@@ -34,7 +35,7 @@ from vinculum_shared.problems import (
     pointer,
 )
 from vinculum_shared.serving import Internal, json_object
-from vinculum_shared.tokens import Invitation, Principal
+from vinculum_shared.tokens import Invitation, Principal, bearer
 
 log = structlog.get_logger()
 
@@ -44,20 +45,21 @@ IN_FLIGHT_MAX: Final = 128  # lines of one batch
 NDJSON: Final = "application/x-ndjson"
 
 
-async def execution(request: Request) -> Executor:
-    return cast(Executor, request.state.executor)
-
-
-Execution = Annotated[Executor, Depends(execution)]
 KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
-IdempotencyKey = Annotated[str | None, Header(pattern=rf"^{KEY.pattern}$")]
-IfMatch = Annotated[str | None, Header(max_length=50)]
-DryRun = Annotated[bool, Query()]
+ETAG: Final = re.compile(r'"?([0-9]{1,18})"?')
+FLAG: Final = TypeAdapter(bool)
+
+
+class CommandRoute(APIRoute):
+    """Calls its endpoint with the request alone. FastAPI's search for arguments takes as long as deciding a command."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        return self.endpoint
 
 
 def command_routes() -> APIRouter:
     """Make the routes of the table."""
-    router = APIRouter(prefix="/v1", tags=["commands"])
+    router = APIRouter(prefix="/v1", tags=["commands"], route_class=CommandRoute)
     for route, command in ROUTES.items():
         method, path = route.split(" ")
         router.add_api_route(
@@ -66,7 +68,7 @@ def command_routes() -> APIRouter:
             methods=[method],
             operation_id=f"{method}_{path}",
             summary=(command.__doc__ or "").partition("\n")[0],
-            openapi_extra=body_schema(command),
+            openapi_extra={"parameters": parameters(command)} | body_schema(command),
             responses=answer_schema(),
             response_model=None,
         )
@@ -77,23 +79,24 @@ def command_routes() -> APIRouter:
         openapi_extra=body_schema(Acceptance),
         response_model=None,
     )
-    router.add_api_route(BATCH_PATH.removeprefix("/v1"), batch, methods=["POST"], response_model=None)
+    router.add_api_route(
+        BATCH_PATH.removeprefix("/v1"),
+        batch,
+        methods=["POST"],
+        openapi_extra={"parameters": [DRY_RUN]},
+        response_model=None,
+    )
     return router
 
 
-def endpoint(command: type[Command]) -> Callable[..., Awaitable[Response]]:
-    async def run(
-        request: Request,
-        principal: Bearer,
-        execute: Execution,
-        idempotency_key: IdempotencyKey = None,
-        if_match: IfMatch = None,
-        dry_run: DryRun = False,  # noqa: FBT002  a query parameter
-    ) -> Response:
+def endpoint(command: type[Command]) -> Callable[[Request], Awaitable[Response]]:
+    async def run(request: Request) -> Response:
+        principal, execute = await bearer(request), cast(Executor, request.state.executor)
+        key, dry_run = checked_key(request.headers.get("idempotency-key"), "?idempotency-key"), is_dry_run(request)
         fields = await json_object(request)
-        order = ordered(command, fields | request.path_params, principal, if_match)
+        order = ordered(command, fields | request.path_params, principal, request.headers.get("if-match"))
         try:
-            answer = await (execute.dry_run(order) if dry_run else execute.execute(order, idempotency_key))
+            answer = await (execute.dry_run(order) if dry_run else execute.execute(order, key))
         except Problem as problem:
             metrics.COMMANDS.labels(command.__name__, problem.code).inc()
             raise told(problem, order.command) from None
@@ -123,13 +126,28 @@ def given(tenant: str, command: Command, caller: Caller, expected: int | None = 
     return Order(tenant, command, caller, datetime.now(UTC), traceparent=telemetry.traceparent.get(), expected=expected)
 
 
+def checked_key(key: Any, where: str) -> str | None:
+    if key is None or (isinstance(key, str) and KEY.fullmatch(key)):
+        return key
+    detail = "1 to 255 printable ASCII characters"
+    raise Invalid(errors=[FieldError(pointer=where, code="string", detail=detail)])
+
+
+def is_dry_run(request: Request) -> bool:
+    try:
+        return FLAG.validate_python(request.query_params.get("dry_run", "false"))
+    except ValidationError:
+        errors = [FieldError(pointer="?dry_run", code="boolean", detail="true or false")]
+        raise Invalid(errors=errors) from None
+
+
 def version_of(if_match: str | None) -> int | None:
     if if_match is None or if_match == "*":
         return None
-    tag = if_match.strip('"')
-    if not (tag.isascii() and tag.isdecimal()):
+    tag = ETAG.fullmatch(if_match)
+    if not tag:
         raise PreconditionFailed("If-Match takes one strong ETag, as an answer has it.")
-    return int(tag)
+    return int(tag[1])
 
 
 def told(problem: Problem, command: Command) -> Problem:
@@ -177,7 +195,7 @@ def location(command: Command, new_id: str) -> str:
     return f"/v1{found}" if "/" in new_id else f"/v1{found}/{new_id}"
 
 
-async def accept_invitation(request: Request, execute: Execution) -> Response:
+async def accept_invitation(request: Request) -> Response:
     """Use an invitation. No bearer is needed: the token is the proof."""
     body = Acceptance.model_validate(await json_object(request))
     key = cast(SecretStr, request.state.invitation_key)
@@ -187,7 +205,7 @@ async def accept_invitation(request: Request, execute: Execution) -> Response:
     command = AcceptInvitation.model_validate(invitation.model_dump(exclude={"tenant", "expires_at"}))
     caller = Caller(kind="contact", id=str(invitation.contact_id))
     try:
-        answer = await execute.execute(given(invitation.tenant, command, caller))
+        answer = await cast(Executor, request.state.executor).execute(given(invitation.tenant, command, caller))
     except NotFound:
         raise InvitationInvalid from None
     ids = command.model_dump(mode="json", exclude={"invitation_id"})
@@ -195,16 +213,12 @@ async def accept_invitation(request: Request, execute: Execution) -> Response:
     return Response(orjson.dumps({**ids, "state": "active"}), 200, headers, "application/json")
 
 
-async def batch(
-    request: Request,
-    principal: Bearer,
-    execute: Execution,
-    dry_run: DryRun = False,  # noqa: FBT002  a query parameter
-) -> StreamingResponse:
+async def batch(request: Request) -> Response:
     """Carry out many commands, a line each; the answers are lines in the same order, each with a `status`.
 
     A line sees what the lines before it did. A bad line fails alone.
     """
+    principal, execute, dry_run = await bearer(request), cast(Executor, request.state.executor), is_dry_run(request)
     lines = (await request.body()).splitlines()
     as_caller(principal)
     return StreamingResponse(answers(lines, principal, execute, dry_run=dry_run), media_type=NDJSON)
@@ -248,10 +262,7 @@ def parsed_line(line: bytes) -> tuple[type[Command], str | None, dict[str, Any]]
     if command is None:
         detail = f"one of {', '.join(COMMANDS)}"
         raise Invalid(errors=[FieldError(pointer="/command", code="unknown_command", detail=detail)])
-    if key is not None and not (isinstance(key, str) and KEY.fullmatch(key)):
-        detail = "1 to 255 printable ASCII characters"
-        raise Invalid(errors=[FieldError(pointer="/idempotency_key", code="string", detail=detail)])
-    return command, key, fields
+    return command, checked_key(key, "/idempotency_key"), fields
 
 
 def settled(problem: Problem) -> asyncio.Future[Answer]:

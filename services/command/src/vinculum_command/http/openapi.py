@@ -12,6 +12,28 @@ from vinculum_shared.contracts.values import Input
 
 REF: Final = "#/components/schemas/{model}"
 
+DRY_RUN: Final[dict[str, Any]] = {
+    "name": "dry_run",
+    "in": "query",
+    "description": "Write nothing; answer with what would be written.",
+    "schema": {"type": "boolean", "default": False},
+}
+PARAMETERS: Final[list[dict[str, Any]]] = [
+    DRY_RUN,
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "The same key and body give the same answer for 72 hours.",
+        "schema": {"type": "string", "pattern": r"^[\x20-\x7e]{1,255}$"},
+    },
+    {
+        "name": "If-Match",
+        "in": "header",
+        "description": "The ETag that the stream in the URL must have.",
+        "schema": {"type": "string"},
+    },
+]
+
 ANSWER: Final[dict[str, Any]] = {
     "type": "object",
     "required": ["id", "version", "position", "events", "warnings"],
@@ -43,6 +65,14 @@ class Acceptance(Input):
     """An invitation's token."""
 
     token: str
+
+
+def parameters(command: type[Command]) -> list[dict[str, Any]]:
+    fields = command.model_json_schema()["properties"]
+    path = [
+        {"name": name, "in": "path", "required": True, "schema": fields[name]} for name in sorted(PATH_FIELDS[command])
+    ]
+    return path + PARAMETERS
 
 
 def body_schema(body: type[Input]) -> dict[str, Any]:
