@@ -25,10 +25,6 @@ async def reminded(notifier: Notifier, times: int = 1) -> Billing:
     return firm
 
 
-def staff(notifier: Notifier, staff_id: StaffId, *roles: str) -> str:
-    return notifier.issuer.token(kind="staff", sub=str(staff_id), tenant="acme", roles=list(roles))
-
-
 async def test_a_notification_says_who_was_told_and_why(notifier: Notifier) -> None:
     firm = await reminded(notifier)
     answer = await notifier.get(LIST, notifier.service("acme"))
@@ -102,7 +98,7 @@ async def test_active_staff_with_a_role_may_look(notifier: Notifier) -> None:
         (gone, "viewer", 403),
         (StaffId(uuid4()), "viewer", 403),
     ):
-        answer = await notifier.get(LIST, staff(notifier, staff_id, role))
+        answer = await notifier.get(LIST, notifier.staff("acme", staff_id, role))
         assert answer.status_code == status
     assert answer.json()["code"] == "forbidden"
 
@@ -116,7 +112,7 @@ async def test_who_sees_only_what_he_manages_sees_nothing(notifier: Notifier) ->
     firm.log.commit(StaffUserChanged(staff_id=limited, before=before, after=after))
 
     async def sees(staff_id: StaffId, *roles: str) -> bool:
-        token = staff(notifier, staff_id, *roles)
+        token = notifier.staff("acme", staff_id, *roles)
         listed = (await notifier.get(LIST, token)).json()["items"]
         one = await notifier.get(f"{LIST}/{item['id']}", token)
         assert (one.status_code, listed) in ((200, [item]), (404, []))

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from uuid import UUID
 
 import httpx2
 from pydantic import SecretStr
@@ -97,6 +98,12 @@ class Notifier:
 
     async def get(self, path: str, token: str, **query: Any) -> httpx2.Response:
         return await self.http.get(path, params=query, headers={"Authorization": f"Bearer {token}"})
+
+    async def post(self, path: str, token: str) -> httpx2.Response:
+        return await self.http.post(path, headers={"Authorization": f"Bearer {token}"})
+
+    def staff(self, tenant: str, staff_id: UUID, *roles: str) -> str:
+        return self.issuer.token(kind="staff", sub=str(staff_id), tenant=tenant, roles=list(roles))
 
     def service(self, tenant: str, scope: str = "queries personal") -> str:
         return self.issuer.token(kind="service", sub="billing", tenant=tenant, scope=scope)

@@ -8,6 +8,7 @@ only signed, and it is good for the same route, filters and tenant alone.
 import hashlib
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Generic, TypeVar
 from uuid import UUID
@@ -62,6 +63,25 @@ class Paging:
                 errors=[FieldError(pointer="?cursor", code="cursor", detail="No cursor of this list.")]
             ) from None
         return tuple(type(part)(value) for part, value in zip(start, orjson.loads(opened), strict=True))
+
+    def page(
+        self,
+        rows: Sequence[Any],
+        item: Callable[[Any], I],
+        key: Sequence[str],
+        *,
+        position: int,
+        parked: bool = False,
+    ) -> Page[I]:
+        """Of one row more than fit, so that the last page is known to be the last. `key`: what they are sorted by."""
+        shown = rows[: self.limit]
+        last = len(rows) <= self.limit
+        return Page(
+            items=[item(row) for row in shown],
+            next_cursor=None if last else self.cursor_after(tuple(shown[-1][column] for column in key)),
+            position=position,
+            parked=parked,
+        )
 
     def cursor_after(self, key: SortKey) -> str:
         nonce = secrets.token_bytes(NONCE_BYTES)

@@ -1,4 +1,4 @@
-"""The HTTP application: the ledger, and unsubscribing."""
+"""The HTTP application: the ledger, unsubscribing, and what could not be applied."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,9 +8,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 
 from vinculum_notifier import database, notifications, unsubscribe
-from vinculum_notifier.consume import STARTED
+from vinculum_notifier.consume import STARTED, open_subscription
+from vinculum_notifier.reading import observing, operating
 from vinculum_notifier.settings import Settings
-from vinculum_shared import serving
+from vinculum_shared import parked, serving
 from vinculum_shared.paging import cursor_cipher
 from vinculum_shared.problems import Unavailable
 from vinculum_shared.tokens import Verifier
@@ -19,9 +20,10 @@ from vinculum_shared.tokens import Verifier
 def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
-        async with await database.http_pool(settings) as pool:
+        async with await database.http_pool(settings) as pool, open_subscription(settings) as subscription:
             yield {
                 "pool": pool,
+                "subscription": subscription,
                 "settings": settings,
                 "verifier": Verifier(settings.jwks, settings.issuer),
                 "cursor_cipher": cursor_cipher(settings.cursor_key),
@@ -31,7 +33,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="Vinculum: notifications",
         version=version("vinculum-notifier"),
         lifespan=lifespan,
-        routers=[notifications.router, unsubscribe.router],
+        routers=[notifications.router, unsubscribe.router, parked.routes(observing, operating)],
         checks={"started": has_started},
     )
 

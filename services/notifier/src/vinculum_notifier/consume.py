@@ -1,8 +1,8 @@
 """Kafka → what is known, and the ledger."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Final, LiteralString
 
 import httpx2
@@ -26,14 +26,20 @@ RETRY_SECONDS: Final = 0.5
 
 
 async def consume(settings: Settings, stop: asyncio.Event) -> None:
+    async with open_subscription(settings) as subscription:
+        await first_start(subscription.pool, subscription.event_log, stop)
+        await subscription.run(stop)
+
+
+@asynccontextmanager
+async def open_subscription(settings: Settings) -> AsyncIterator[Subscription]:
     async with (
         await worker_pool(settings, CONNECTIONS) as pool,
         open_log(settings.command_url, TokenFile(settings.service_token_file)) as event_log,
     ):
-        await first_start(pool, event_log, stop)
-        await Subscription(
+        yield Subscription(
             pool, event_log, apply, bootstrap=settings.kafka_bootstrap, topic=settings.topic, group=settings.service
-        ).run(stop)
+        )
 
 
 async def apply(db: Connection, events: Sequence[Recorded[Event]]) -> None:

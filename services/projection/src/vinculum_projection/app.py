@@ -7,11 +7,12 @@ from typing import Any, LiteralString
 
 from fastapi import FastAPI, Request
 
-from vinculum_projection import database, freshness, parked, recipients
+from vinculum_projection import database, freshness, recipients
 from vinculum_projection.consume import open_subscription
 from vinculum_projection.read_models import access, accounts, contacts, history, links
+from vinculum_projection.reading import observing, operating
 from vinculum_projection.settings import Settings
-from vinculum_shared import serving
+from vinculum_shared import parked, serving
 from vinculum_shared.paging import cursor_cipher
 from vinculum_shared.tokens import Verifier
 
@@ -35,8 +36,8 @@ def create_app(settings: Settings) -> FastAPI:
         version=version("vinculum-projection"),
         lifespan=lifespan,
         routers=[
-            *(module.router for module in (accounts, contacts, links, access, history)),
-            *(module.router for module in (recipients, freshness, parked)),
+            *(module.router for module in (accounts, contacts, links, access, history, recipients, freshness)),
+            parked.routes(observing, operating),
         ],
         checks={"postgres": schema_is_there},
     )

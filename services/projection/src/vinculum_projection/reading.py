@@ -62,18 +62,10 @@ class Read:
     async def page(
         self, model: type[M], rows: Sequence[Row], paging: Paging, key: Sequence[str], about: UUID | None = None
     ) -> Page[M]:
-        """Of one row more than fit, so that the last page is known to be the last.
-
-        `about`: the account or contact whose list this is; an event parked there may be missing from it.
-        """
-        shown = rows[: paging.limit]
-        more = len(rows) > paging.limit
-        return Page(
-            items=[self.shown(model, row) for row in shown],
-            next_cursor=paging.cursor_after(sort_key(shown[-1], key)) if more else None,
-            position=self.position,
-            parked=any(row.get("parked") for row in shown) or (about is not None and await self.is_parked(about)),
-        )
+        """`about`: the account or contact whose list this is; an event parked there may be missing from it."""
+        parked = any(row.get("parked") for row in rows[: paging.limit])
+        parked = parked or (about is not None and await self.is_parked(about))
+        return paging.page(rows, lambda row: self.shown(model, row), key, position=self.position, parked=parked)
 
     async def is_parked(self, about: UUID) -> bool:
         return bool(await self.db.fetchval(PARKED, self.tenant, str(about)))
@@ -162,5 +154,6 @@ CONTACT: LiteralString = "SELECT FROM contacts WHERE tenant = $1 AND contact_id 
 PARKED: LiteralString = "SELECT EXISTS (SELECT FROM parked WHERE tenant = $1 AND strpos(stream, $2) > 0)"
 
 Reader = Annotated[Read, Depends(reading(READERS), scope="function")]
-Observer = Annotated[Read, Depends(reading(READERS | OPERATORS), scope="function")]
-Operator = Annotated[Read, Depends(reading(OPERATORS, services=False), scope="function")]
+observing = reading(READERS | OPERATORS)
+operating = reading(OPERATORS, services=False)
+Observer = Annotated[Read, Depends(observing, scope="function")]

@@ -1,0 +1,84 @@
+"""Routes for operators: which events could not be applied, and applying them after all."""
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from typing import Annotated, LiteralString, Protocol
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel
+
+from vinculum_shared.paging import Page, Paged
+from vinculum_shared.postgres import Connection
+from vinculum_shared.problems import NotFound
+
+
+class ParkedNotFound(NotFound):
+    """There is no such parked event."""
+
+
+class Parked(BaseModel):
+    id: UUID
+    """The event's."""
+    stream: str
+    position: int
+    type: str
+    reason: str
+    parked_at: datetime
+
+
+class Replayed(BaseModel):
+    stream: str
+    left: int
+    """Parked events that the stream still has."""
+
+
+class View(Protocol):
+    """One tenant, for one who may see this much of it."""
+
+    @property
+    def db(self) -> Connection: ...
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def position(self) -> int: ...
+
+
+Viewing = Callable[..., AsyncIterator[View]]
+
+
+def routes(observing: Viewing, operating: Viewing) -> APIRouter:
+    """The two routes, for dependencies that say who may look and who may replay.
+
+    The service's lifespan state has the `subscription`.
+    """
+    router = APIRouter(prefix="/v1/parked", tags=["operations"])
+
+    @router.get("")
+    async def parked(view: Annotated[View, Depends(observing, scope="function")], paging: Paged) -> Page[Parked]:
+        """In the log's order. The first of a stream has the reason; those behind it wait.
+
+        All of them, for those whose access is limited too: an operator replays whatever is there.
+        """
+        rows = await view.db.fetch(LIST, view.tenant, *paging.after(0), paging.limit + 1)
+        return paging.page(rows, lambda row: Parked(**row), ("position",), position=view.position)
+
+    @router.post("/{event_id}/replay")
+    async def replay_parked(
+        event_id: UUID, request: Request, view: Annotated[View, Depends(operating, scope="function")]
+    ) -> Replayed:
+        """Apply the parked events of its stream, in order, as far as that goes."""
+        stream = await view.db.fetchval(STREAM, view.tenant, event_id)
+        if stream is None:
+            raise ParkedNotFound
+        left = await request.state.subscription.replay(view.tenant, stream)
+        return Replayed(stream=stream, left=left)
+
+    return router
+
+
+LIST: LiteralString = """
+    SELECT event_id AS id, stream, position, type, reason, parked_at
+    FROM parked WHERE tenant = $1 AND position > $2
+    ORDER BY position LIMIT $3"""
+STREAM: LiteralString = "SELECT stream FROM parked WHERE tenant = $1 AND event_id = $2"
