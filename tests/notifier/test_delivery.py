@@ -82,6 +82,31 @@ async def test_an_address_that_does_not_exist_gets_no_more_mail(notifier: Notifi
     assert "anna" not in (await notifier.ledger())[0]["reply"]
 
 
+async def test_an_operator_releases_an_address_that_exists_after_all(notifier: Notifier, mails: MailServer) -> None:
+    firm, other = Billing.with_addresses("anna@example.com"), Billing.with_addresses(tenant="other")
+    mails.to_recipient["anna@example.com"] = ["550 5.1.1 <anna@example.com> unknown"]
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.apply(other.log)
+    await notifier.deliver()
+    failed = (await notifier.ledger())[0]["id"]
+    path, admin = f"/v1/notifications/{failed}/release", notifier.staff("acme", firm.admin_id, "admin")
+    for token, status in (
+        (notifier.service("acme"), 403),
+        (notifier.staff("acme", firm.admin_id, "viewer"), 403),
+        (notifier.staff("other", other.admin_id, "admin"), 404),
+    ):
+        assert (await notifier.post(path, token)).status_code == status
+    assert [(await notifier.post(path, admin)).json() for _ in range(2)] == [{"released": True}, {"released": False}]
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    assert await notifier.outcomes() == [
+        ("anna@example.com", "failed", "address_rejected"),
+        ("anna@example.com", "sent", "preference"),
+    ]
+
+
 async def test_a_refused_sender_is_not_held_against_the_address(notifier: Notifier, mails: MailServer) -> None:
     firm = Billing.with_addresses("anna@example.com")
     mails.to_recipient["anna@example.com"] = ["550 5.1.8 your domain does not exist"]

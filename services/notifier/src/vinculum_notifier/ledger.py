@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, LiteralString
+from uuid import UUID
 
 from asyncpg import Record
 
@@ -92,6 +93,11 @@ async def suppress(pool: Pool, tenant: str, address_hash: str, reply: str) -> No
     await pool.execute(SUPPRESS, tenant, address_hash, reply)
 
 
+async def release(pool: Pool, tenant: str, notification_id: UUID) -> bool:
+    """Send to a mail's address again. False if nothing was held back from it."""
+    return bool(await pool.execute(RELEASE, tenant, notification_id) == "DELETE 1")
+
+
 async def silenced(pool: Pool, mail: Notification) -> tuple[bool, bool]:
     """Tell if the address is suppressed, and if it has unsubscribed from the topic since the event."""
     row = await pool.fetchrow(
@@ -154,6 +160,9 @@ POSTPONE: LiteralString = """
     WHERE tenant = $1 AND id = $2 AND attempts = $3 AND outcome = 'queued'"""
 SUPPRESS: LiteralString = """
     INSERT INTO suppressed_address (tenant, address_hash, reply) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"""
+RELEASE: LiteralString = """
+    DELETE FROM suppressed_address WHERE tenant = $1 AND address_hash = (
+        SELECT address_hash FROM notification WHERE tenant = $1 AND id = $2)"""
 SILENCED: LiteralString = """
     SELECT
         EXISTS (SELECT FROM suppressed_address WHERE tenant = $1 AND address_hash = $2) AS suppressed,

@@ -6,10 +6,11 @@ from typing import Any, Final, LiteralString
 from uuid import UUID
 
 from asyncpg import Record
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from vinculum_notifier.reading import POSITION_MAX, Reader
+from vinculum_notifier import ledger
+from vinculum_notifier.reading import POSITION_MAX, Operator, Reader
 from vinculum_notifier.routing import MailTopic, Outcome
 from vinculum_shared.contracts.values import AccountId, ContactId, StaffId
 from vinculum_shared.paging import Page, Paged
@@ -52,6 +53,11 @@ class Notification(BaseModel):
     changed_at: datetime
 
 
+class Released(BaseModel):
+    released: bool
+    """False if the address was not suppressed."""
+
+
 def shown(row: Record, *, personal: bool) -> Notification:
     fields: dict[str, Any] = dict(row)
     contact_id, email_id, address = (fields.pop(name) for name in ("contact_id", "email_id", "address"))
@@ -86,6 +92,17 @@ async def notification(notification_id: UUID, read: Reader) -> Notification:
     if row is None:
         raise NotificationNotFound
     return shown(row, personal=read.personal)
+
+
+@router.post("/{notification_id}/release", tags=["operations"])
+async def release(notification_id: UUID, request: Request, read: Operator) -> Released:
+    """Write again to an address that a mail server said does not exist: the server was wrong, or the domain is back.
+
+    It is the address of this notification. What was failed or skipped until now is not sent.
+    """
+    if await read.db.fetchrow(ONE, read.tenant, notification_id) is None:
+        raise NotificationNotFound
+    return Released(released=await ledger.release(request.state.subscription.pool, read.tenant, notification_id))
 
 
 PARKED: LiteralString = "SELECT EXISTS (SELECT FROM parked WHERE tenant = $1)"

@@ -66,3 +66,4 @@ POSITION: LiteralString = "SELECT position FROM subscription WHERE tenant = $1"
 observing = reading(READERS | OPERATORS)
 operating = reading(OPERATORS, services=False)
 Reader = Annotated[Read, Depends(reading(READERS), scope="function")]
+Operator = Annotated[Read, Depends(operating, scope="function")]
