@@ -40,7 +40,8 @@ Records = dict[int, list[dict[str, Any]]]
 
 async def measure(servers: Servers, size: Size) -> Result:
     settings = await servers.command("relaying")
-    topic = await servers.topic()
+    settings = settings.model_copy(update={"topic": await servers.topic()})
+    active = relay.Relay(settings, asyncio.Event())
     producer = kafka.producer(settings.kafka_bootstrap, "benchmark")
     await producer.start()
     one = await reading.open_log(settings.database_url, size=1, unsafe_durability=False, server_settings=BY_INDEX)
@@ -54,10 +55,11 @@ async def measure(servers: Servers, size: Size) -> Result:
 
                 async def relayed(names: list[str] = names, count: int = count) -> Sample:
                     await admin.execute("DELETE FROM relayed")
-                    return await timed(count, lambda: relay_all(db, producer, topic, names))
+                    active.ring(frozenset(names))
+                    return await timed(count, lambda: active.send_news(db, producer))
 
                 async def sent(records: Records = records, count: int = count) -> Sample:
-                    return await timed(count, lambda: send_all(producer, topic, records))
+                    return await timed(count, lambda: send_all(producer, settings.topic, records))
 
                 variants |= {f"relay, {tenants}": relayed, f"bare producer, {tenants}": sent}
             samples = await interleaved(size.rounds, variants)
@@ -95,14 +97,9 @@ async def by_partition(admin: Connection, tenants: list[str], type_: str | None 
     records: Records = {}
     for row in await admin.fetch(LOG, relay.WITH_PERSONAL, tenants, type_):
         key = row["tenant"].encode()
-        record = {"key": key, "value": row["event"].encode(), "timestamp": row["at"], "headers": relay.HEADERS}
+        record = {"key": key, "value": row["event"], "timestamp": row["at"], "headers": relay.HEADERS}
         records.setdefault(choose(key, partitions, partitions), []).append(record)
     return records
-
-
-async def relay_all(db: Connection, producer: AIOKafkaProducer, topic: str, tenants: list[str]) -> None:
-    while tenants:
-        tenants = await relay.relay_once(db, producer, topic, tenants)
 
 
 async def send_all(producer: AIOKafkaProducer, topic: str, records: Records) -> None:

@@ -17,11 +17,14 @@ SCANNED_MAX: Final = 10_000  # positions that one filtered look goes through
 READ_MS_MAX: Final = 5_000
 EVERY_PLAN_CUSTOM: Final = "force_custom_plan"  # an optional filter that is not given must cost nothing
 
-# The one JSON form (contracts.envelope.wire has the same in Python, and a test that they agree).
+# The one JSON form (contracts.envelope.wire has the same in Python, and a test that they agree). In bytes: to cut the
+# last character off a text, Postgres counts all of them.
 WIRE: Final[LiteralString] = """
-    left(attributes::text, -1) || ',"position":' || position || ',"time":' || to_json(recorded_at)
-    || ',"data":' || left(data::text, -1) || ',"effective_at":' || to_json(coalesce(effective_at, recorded_at))
-    || ',"personal":' || CASE WHEN $1 THEN coalesce(personal::text, 'null') ELSE 'null' END || '}}'"""
+    substr(convert_to(attributes::text, 'UTF8'), 1, octet_length(attributes::text) - 1)
+    || convert_to(',"position":' || position || ',"time":' || to_json(recorded_at) || ',"data":', 'UTF8')
+    || substr(convert_to(data::text, 'UTF8'), 1, octet_length(data::text) - 1)
+    || convert_to(',"effective_at":' || to_json(coalesce(effective_at, recorded_at)) || ',"personal":'
+        || CASE WHEN $1 THEN coalesce(personal::text, 'null') ELSE 'null' END || '}}', 'UTF8')"""
 
 
 class Line(NamedTuple):
@@ -30,7 +33,7 @@ class Line(NamedTuple):
     tenant: str
     position: int
     type: str
-    event: str
+    event: bytes
 
 
 class Found(NamedTuple):

@@ -1,15 +1,14 @@
 """The relay: one more reader of the log, which puts what it reads on the topic.
 
-It sends what comes after its position in each tenant, waits for every acknowledgement, and moves its positions. A
-failed send ends the producer and everything it had under way; the next one starts from the positions, so what was not
-acknowledged is sent again and nothing is ever sent past a failure. Readers drop what they have seen.
+It sends what comes after its position in each tenant, waits for every acknowledgement, and moves its positions. What
+comes next is read meanwhile, and sent only then. A failed send ends the producer and everything it had under way; the
+next one starts from the positions, so what was not acknowledged is sent again and nothing is ever sent past a failure.
+Readers drop what they have seen.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Sequence
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any, Final, LiteralString
 
 import structlog
@@ -32,22 +31,32 @@ LOCK: Final = 0x7E1A  # one relay is active; the others wait for its connection 
 STANDBY_SECONDS: Final = 2.0
 FULL_LOOK_SECONDS: Final = 30.0  # for a doorbell that nobody heard
 EVENTS_AT_ONCE: Final = 4_000
+BYTES_AT_ONCE: Final = 16 * 1024 * 1024  # and, for each tenant, one event more
 TENANTS_AT_ONCE: Final = 80
 SEND_DEADLINE_SECONDS: Final = 30.0
 BACKOFF_SECONDS: Final = 1.0
 WITH_PERSONAL: Final = True
 HEADERS: Final = [("content-type", CONTENT_TYPE.encode())]
 
+# Of each tenant that has news, the next events, with their times in milliseconds, up to a number and a size of them.
 UNSENT: LiteralString = f"""
-    SELECT e.tenant, e.position, e.at, e.event
-    FROM unnest($2::text[]) AS news (tenant)
-    LEFT JOIN relayed USING (tenant)
+    SELECT tenant, slice.position, slice.position < last_position AS more, times, events
+    FROM unnest($2::text[], $3::bigint[]) AS news (tenant, under_way)
+    JOIN tenants USING (tenant) LEFT JOIN relayed USING (tenant)
     CROSS JOIN LATERAL (
-        SELECT tenant, position, floor(extract(epoch FROM recorded_at) * 1000)::bigint AS at, {WIRE} AS event
-        FROM events WHERE events.tenant = news.tenant AND events.position > coalesce(relayed.position, 0)
-        ORDER BY events.tenant, events.position LIMIT $3
-    ) AS e
-    ORDER BY e.tenant, e.position"""  # noqa: S608  WIRE is a constant
+        SELECT max(position) AS position,
+            array_agg((date_part('epoch', recorded_at) * 1e6)::bigint / 1000 ORDER BY position) AS times,
+            array_agg({WIRE} ORDER BY position) AS events
+        FROM (
+            SELECT *, sum(octet_length(data::text) + coalesce(octet_length(personal::text), 0))
+                OVER (ORDER BY position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+            FROM events
+            WHERE events.tenant = news.tenant AND position > coalesce(news.under_way, relayed.position, 0)
+            ORDER BY position LIMIT $4
+        ) AS next
+        WHERE bytes_before IS NULL OR bytes_before < $5
+    ) AS slice
+    WHERE slice.position IS NOT NULL"""  # noqa: S608  WIRE is a constant
 BEHIND: LiteralString = """
     SELECT tenant, tenants.last_position - coalesce(relayed.position, 0) AS lag
     FROM tenants LEFT JOIN relayed USING (tenant)
@@ -76,6 +85,7 @@ class Relay:
         self.woken = asyncio.Event()
         self._news: set[str] = set()
         self._all_may_have_news = True
+        self._looked = -inf
 
     def ring(self, tenants: frozenset[str]) -> None:
         self._news |= tenants
@@ -111,65 +121,71 @@ class Relay:
             producer = kafka.producer(settings.kafka_bootstrap, "vinculum-relay")
             await producer.start()
             try:
-                await self._send_news(db, producer)
+                await self._relay(db, producer)
             finally:
                 await asyncio.wait_for(producer.stop(), SEND_DEADLINE_SECONDS)
 
-    async def _send_news(self, db: Connection, producer: AIOKafkaProducer) -> None:
-        loop = asyncio.get_running_loop()
+    async def _relay(self, db: Connection, producer: AIOKafkaProducer) -> None:
         self._all_may_have_news = True
-        looked = loop.time()
         while not self.stop.is_set():
             self.woken.clear()
-            if self._all_may_have_news or loop.time() > looked + FULL_LOOK_SECONDS:
-                self._all_may_have_news = False
-                behind = {row["tenant"]: row["lag"] for row in await db.fetch(BEHIND)}
-                metrics.RELAY_LAG.set(sum(behind.values()))
-                self._news |= behind.keys()
-                looked = loop.time()
-            tenants = sorted(self._news)[:TENANTS_AT_ONCE]
-            self._news.difference_update(tenants)
-            if tenants:
-                self._news.update(await relay_once(db, producer, self.settings.topic, tenants))
-            else:
+            await self.send_news(db, producer)
+            if not self._news:
                 await set_within(self.woken, FULL_LOOK_SECONDS)
 
+    async def send_news(self, db: Connection, producer: AIOKafkaProducer) -> None:
+        """Send until there is no more, a slice at a time; positions move once Kafka has all of it."""
+        rows = await self._unsent(db, {})
+        while rows and not self.stop.is_set():
+            reached = {row["tenant"]: row["position"] for row in rows}
+            sending = asyncio.create_task(_send(producer, self.settings.topic, rows))
+            try:
+                following = await self._unsent(db, reached)
+            finally:
+                await sending
+            failpoints.reach("relay.acknowledged")
+            await db.execute(MOVE, *columns(reached.items(), 2))
+            failpoints.reach("relay.moved")
+            metrics.RELAYED.inc(sum(len(row["events"]) for row in rows))
+            rows = following
 
-async def relay_once(db: Connection, producer: AIOKafkaProducer, topic: str, tenants: Sequence[str]) -> list[str]:
-    """Send a batch of the tenants' events, and move their positions once Kafka has them all.
-
-    Gives the tenants that may have more.
-    """
-    each = EVENTS_AT_ONCE // len(tenants)
-    rows = await db.fetch(UNSENT, WITH_PERSONAL, tenants, each)
-    if not rows:
-        return []
-    async with asyncio.timeout(SEND_DEADLINE_SECONDS):
-        await _send(producer, topic, rows)
-    failpoints.reach("relay.acknowledged")
-    counts = Counter(row["tenant"] for row in rows)
-    await db.execute(MOVE, *columns({row["tenant"]: row["position"] for row in rows}.items(), 2))
-    failpoints.reach("relay.moved")
-    metrics.RELAYED.inc(len(rows))
-    return [tenant for tenant, count in counts.items() if count == each]
+    async def _unsent(self, db: Connection, under_way: Mapping[str, int]) -> list[Any]:
+        """Read a slice, of tenants that have news, after the positions that are under way."""
+        now = asyncio.get_running_loop().time()
+        if self._all_may_have_news or now > self._looked + FULL_LOOK_SECONDS:
+            self._all_may_have_news, self._looked = False, now
+            behind = {row["tenant"]: row["lag"] for row in await db.fetch(BEHIND)}
+            metrics.RELAY_LAG.set(sum(behind.values()))
+            self._news |= behind.keys()
+        tenants = sorted(self._news)[:TENANTS_AT_ONCE]
+        if not tenants:
+            return []
+        self._news.difference_update(tenants)
+        after = [under_way.get(tenant) for tenant in tenants]
+        each = len(tenants)
+        rows = await db.fetch(UNSENT, WITH_PERSONAL, tenants, after, EVENTS_AT_ONCE // each, BYTES_AT_ONCE // each)
+        self._news.update(row["tenant"] for row in rows if row["more"])
+        return rows
 
 
 async def _send(producer: AIOKafkaProducer, topic: str, rows: Sequence[Any]) -> None:
-    """Send rows in their order, in batches per partition, and see every one acknowledged."""
-    partitions = sorted(await producer.partitions_for(topic))
-    choose = DefaultPartitioner()
-    by_partition: dict[int, list[Any]] = {}
-    for tenant, own in groupby(rows, key=itemgetter("tenant")):
-        by_partition.setdefault(choose(tenant.encode(), partitions, partitions), []).extend(own)
-    under_way: list[asyncio.Future[Any]] = []
-    for partition, records in by_partition.items():
-        batch = producer.create_batch()
-        for tenant, _, at, event in records:
-            record = {"key": tenant.encode(), "value": event.encode(), "timestamp": at, "headers": HEADERS}
-            if batch.append(**record) is None:
-                under_way.append(await producer.send_batch(batch, topic, partition=partition))
-                batch = producer.create_batch()
-                fits = batch.append(**record)
-                assert fits, "an event is smaller than a batch may be"
-        under_way.append(await producer.send_batch(batch, topic, partition=partition))
-    await asyncio.gather(*under_way)
+    """Send each tenant's events in their order, in batches per partition, and see every one acknowledged."""
+    async with asyncio.timeout(SEND_DEADLINE_SECONDS):
+        partitions = sorted(await producer.partitions_for(topic))
+        choose = DefaultPartitioner()
+        by_partition: dict[int, list[Any]] = {}
+        for row in rows:
+            by_partition.setdefault(choose(row["tenant"].encode(), partitions, partitions), []).append(row)
+        under_way: list[asyncio.Future[Any]] = []
+        for partition, own in by_partition.items():
+            batch = producer.create_batch()
+            for row in own:
+                key = row["tenant"].encode()
+                for at, event in zip(row["times"], row["events"], strict=True):
+                    if batch.append(timestamp=at, key=key, value=event, headers=HEADERS) is None:
+                        under_way.append(await producer.send_batch(batch, topic, partition=partition))
+                        batch = producer.create_batch()
+                        fits = batch.append(timestamp=at, key=key, value=event, headers=HEADERS)
+                        assert fits, "an event is smaller than a batch may be"
+            under_way.append(await producer.send_batch(batch, topic, partition=partition))
+        await asyncio.gather(*under_way)
