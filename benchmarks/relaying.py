@@ -30,6 +30,12 @@ COPY: LiteralString = """
     INSERT INTO events SELECT tenant, position + n * 100000, id, type, stream, stream_version + n, recorded_at,
         effective_at, account_id, contact_id, attributes, data, personal
     FROM events, generate_series(1, $2::int) AS n WHERE tenant = ANY ($1) AND type = 'ContactLinked'"""
+COUNT: LiteralString = """
+    UPDATE tenants SET last_position = (SELECT max(position) FROM events WHERE events.tenant = tenants.tenant)
+    WHERE tenant = ANY ($1)"""
+RELAYED: LiteralString = "INSERT INTO relayed SELECT tenant, last_position FROM tenants ON CONFLICT DO NOTHING"
+MOVE_BACK: LiteralString = "UPDATE relayed SET position = 0 WHERE tenant = ANY ($1)"
+UNSENT: LiteralString = "SELECT sum(last_position - position) FROM tenants JOIN relayed USING (tenant)"
 LOG: LiteralString = f"""
     SELECT tenant, (extract(epoch FROM recorded_at) * 1000)::bigint AS at, {reading.WIRE} AS event
     FROM events WHERE tenant = ANY ($2) AND ($3::text IS NULL OR type = $3) ORDER BY tenant, position"""  # noqa: S608  WIRE is a constant
@@ -54,9 +60,11 @@ async def measure(servers: Servers, size: Size) -> Result:
                 count = sum(map(len, records.values()))
 
                 async def relayed(names: list[str] = names, count: int = count) -> Sample:
-                    await admin.execute("DELETE FROM relayed")
+                    await admin.execute(MOVE_BACK, names)
                     active.ring(frozenset(names))
-                    return await timed(count, lambda: active.send_news(db, producer))
+                    sample = await timed(count, lambda: active.send_news(db, producer))
+                    assert await admin.fetchval(UNSENT) == 0
+                    return sample
 
                 async def sent(records: Records = records, count: int = count) -> Sample:
                     return await timed(count, lambda: send_all(producer, settings.topic, records))
@@ -89,6 +97,8 @@ async def write_log(settings: Settings, admin: Connection, tenants: list[str], e
         orders = linking(*[await registered(executor, tenant, SIDE) for tenant in tenants])
         await asyncio.gather(*(executor.execute(order) for order in islice(orders, MADE)))
     await admin.execute(COPY, tenants, events // MADE)
+    await admin.execute(COUNT, tenants)
+    await admin.execute(RELAYED)
     await admin.execute("ANALYZE events")
 
 
