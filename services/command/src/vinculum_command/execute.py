@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import ClassVar, Final, NamedTuple
-from uuid import uuid4
 
 import asyncpg
 import structlog
@@ -78,9 +77,10 @@ class Executor:
         Every command has a key, given or made, so that a commit whose acknowledgement was lost can't double it.
         """
         principal = f"{order.caller.kind}/{order.caller.id}"
-        key = Key(order.tenant, principal, f"given/{idempotency_key}" if idempotency_key else f"made/{uuid4()}")
+        key = f"given/{idempotency_key}" if idempotency_key else f"made/{order.command_id}"
         kept = KEPT_FOR if idempotency_key else KEPT_FOR_GENERATED
-        waiting = Waiting(order, key, kept, asyncio.get_running_loop().create_future())
+        future = asyncio.get_running_loop().create_future()
+        waiting = Waiting(order, Key(order.tenant, principal, key), kept, future)
         if self._stopping:
             waiting.refuse(Unavailable())
         else:

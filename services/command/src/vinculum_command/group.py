@@ -123,7 +123,7 @@ def _decide(order: Order, heads: Heads) -> Outcome:
     cautions, following = decide(order, heads)
     return Outcome(
         recorded=heads.recorded,
-        version=heads.version(order.command.target()),
+        version=heads.version(order.command.target),
         status=201 if order.command.creates(heads) else 200,
         cautions=cautions,
         following=following,

@@ -1,5 +1,6 @@
 """What every event has, and who caused it."""
 
+from functools import cached_property
 from typing import ClassVar, Literal, Self
 from uuid import UUID
 
@@ -28,7 +29,7 @@ class Event(Value):
         shared = {name: value for name, value in source.__dict__.items() if name in cls.__pydantic_fields__}
         return cls.model_validate(shared | fields)
 
-    @property
+    @cached_property
     def stream(self) -> str:
         return named(self.STREAM, self.__dict__)
 

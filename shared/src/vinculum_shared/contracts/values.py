@@ -28,7 +28,7 @@ def named(template: tuple[str, ...], fields: Mapping[str, Any]) -> str:
 
     Names are remembered: dozens are made a command, many of them the same, and the text of each id costs 1 µs.
     """
-    return _name(template, *[fields[name] for name in template[1:]])
+    return _name(template, *map(fields.__getitem__, template[1:]))
 
 
 NAME_LENGTH_MAX: Final = 500  # characters

@@ -7,6 +7,7 @@ taking away can't be forgotten, and what a suspension hides comes back as it was
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import ClassVar, Final
 from uuid import UUID
 
@@ -156,6 +157,7 @@ class SettleAccess(Command):
     email_id: EmailId | None = None
     after: str = ""
 
+    @cached_property
     def target(self) -> str:
         return f"account/{self.account_id}" if self.account_id else f"contact/{self.contact_id}"
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any, ClassVar, Final, Literal
 from uuid import UUID
 
@@ -85,13 +86,14 @@ class Command(Input):
     CREATES: ClassVar[bool] = False
     TARGET: ClassVar[tuple[str, ...]]  # the stream that the answer's id and version are those of
 
+    @cached_property
     def target(self) -> str:
+        """The stream whose version the answer gives, and If-Match compares."""
         return named(self.TARGET, self.__dict__)
 
     def answer_id(self) -> str:
         """Give the id of what the command is about."""
-        target = self.target()
-        return target.partition("/")[2] or target
+        return self.target.partition("/")[2] or self.target
 
     def creates(self, heads: Heads) -> bool:  # noqa: ARG002  most need no look
         """Tell if what has `answer_id` is new."""
@@ -151,7 +153,7 @@ def decide(order: Order, heads: Heads) -> tuple[list[Caution], list[Command]]:
     authorise(order, heads)
     if heads.rules.policy is None and order.command.ROLE != "platform":
         raise TenantNotFound(tenant=order.tenant)
-    version = heads.version(order.command.target())
+    version = heads.version(order.command.target)
     for outcome in order.command.decide(heads):
         match outcome:
             case Event():
@@ -169,7 +171,7 @@ def reads(order: Order) -> Iterable[Readable]:
     """Name what deciding the order is likely to read."""
     yield Rules.key()
     yield Tenant.key(tenant=order.tenant)
-    yield order.command.target()
+    yield order.command.target
     if order.caller.kind == "staff":
         yield StaffUser.key(staff_id=order.caller.id)
     yield from order.command.reads()

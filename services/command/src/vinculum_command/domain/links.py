@@ -116,7 +116,7 @@ class PutLink(LinkTerms, EffectiveAt):
         if now.linked:
             yield from change(heads, now, given)
         else:
-            yield from link(heads, self.account_id, self.contact_id, LinkTerms(**given))
+            yield from join(heads, self.account_id, self.contact_id, now.terms.evolve(**given))
 
 
 class ChangeLink(LinkTerms, EffectiveAt):
@@ -184,8 +184,12 @@ class TransferContact(EffectiveAt):
 def link(heads: Heads, account_id: AccountId, contact_id: ContactId, terms: LinkTerms) -> Iterator[Event]:
     """Link a pair; a pair that is linked already stays as it is."""
     heads.check_active(account_id, contact_id)
-    if heads.link(account_id, contact_id).linked:
-        return
+    if not heads.link(account_id, contact_id).linked:
+        yield from join(heads, account_id, contact_id, terms)
+
+
+def join(heads: Heads, account_id: AccountId, contact_id: ContactId, terms: LinkTerms) -> Iterator[Event]:
+    """Link a pair that may be linked, and is not."""
     policy, members, memberships = heads.policy, heads.members(account_id), heads.memberships(contact_id)
     most = policy.max_accounts_per_contact
     if most is not None and memberships.count >= most:
