@@ -141,6 +141,15 @@ class TestLogin:
         case.given(ChangeTenant(tenant=case.tenant, portal_url="https://portal.example.com"))
         case.given(on(account, contact))
 
+    def test_is_given_back_and_goes_on_at_another_address_without_somewhere_to_invite_to(self) -> None:
+        case = Case.under("zoho")
+        account, contact = case.linked("b@example.com")
+        case.invited(account, contact)
+        case.given(ChangeTenant(tenant=case.tenant, portal_url=None), ArchiveAccount(account_id=account))
+        assert changes(case.when(RestoreAccount(account_id=account))) == [("suspended", "invited", "account_restored")]
+        change = ChangeEmail(contact_id=contact, email_id=case.email(contact), address="c@example.com")
+        assert changes(case.when(change)) == [("invited", "invited", "email_changed")]
+
     def test_is_not_for_archived_accounts_or_inactive_contacts_but_can_be_taken_from_them(self) -> None:
         case = Case.under("taxdome")
         account, contact = case.linked("b@example.com")

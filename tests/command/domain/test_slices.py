@@ -8,7 +8,7 @@ import pytest
 
 from support.decisions import Case
 from support.firms import an_email
-from vinculum_command.domain.access import SettleAccess
+from vinculum_command.domain.access import SetPortalAccess, SettleAccess
 from vinculum_command.domain.accounts import ArchiveAccount, RestoreAccount
 from vinculum_command.domain.commands import SYSTEM
 from vinculum_command.domain.contacts.activity import DeactivateContact, ReactivateContact
@@ -16,6 +16,7 @@ from vinculum_command.domain.contacts.emails import ChangeEmail, RemoveEmail
 from vinculum_command.domain.heads.links import Members, Memberships
 from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX
 from vinculum_command.domain.links import UnlinkContact
+from vinculum_command.domain.tenants import ChangeTenant
 from vinculum_shared.contracts.accounts import AccountCreated
 from vinculum_shared.contracts.contacts import ContactCreated
 from vinculum_shared.contracts.links import ContactLinked, PortalAccessChanged
@@ -106,6 +107,23 @@ def test_an_archive_that_is_undone_before_it_is_settled_gives_everything_back(
     case.given(RestoreAccount(account_id=account))
     case.given(following, by=SYSTEM)
     assert all(case.entry(account, contact).allowed for contact in contacts)
+    assert not case.head(Members, account_id=account).pending()
+
+
+def test_what_is_being_given_back_is_given_back_whatever_becomes_of_the_portal(
+    an_account: tuple[Case, AccountId, list[ContactId]],
+) -> None:
+    case, account, contacts = an_account
+    case = case.copy()
+    first, *_, last = sorted(contacts)
+    for contact in (first, last):
+        case.given(SetPortalAccess(account_id=account, contact_id=contact, login=False))
+        case.invited(account, contact)
+    case.given(ArchiveAccount(account_id=account))
+    outcome = case.when(RestoreAccount(account_id=account))
+    case.given(ChangeTenant(tenant=case.tenant, portal_url=None))
+    case.given(*outcome.following, by=SYSTEM)
+    assert states(case) == {"active": MORE - 2, "invited": 2}
     assert not case.head(Members, account_id=account).pending()
 
 

@@ -99,6 +99,8 @@ class SetPortalAccess(EffectiveAt):
             return
         if heads.memberships(self.contact_id).active.get(email_id):
             yield _changed(link, email_id, access, "active", "granted")
+        elif (settings := heads.tenant_settings) is None or settings.portal_url is None:
+            raise PortalUrlMissing
         else:
             yield _invited(heads, link, email_id, access, "invited")
 
@@ -246,9 +248,6 @@ def _give_back(heads: Heads, link: Link, why: AccessReason) -> Iterator[Event]:
 
 
 def _invited(heads: Heads, link: Link, email_id: EmailId, access: Access | None, why: AccessReason) -> Event:
-    settings = heads.tenant_settings
-    if settings is None or settings.portal_url is None:
-        raise PortalUrlMissing
     invitation_id = _invitation_id(heads.at, heads.derived_id(link.account_id, link.contact_id, email_id))
     return _changed(link, email_id, access, "invited", why, invitation_id)
 
