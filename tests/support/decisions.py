@@ -209,11 +209,11 @@ class Case:
         return [outcome for outcome, _ in decided]
 
     def _pass(self, orders: Iterable[Order], known: Loaded) -> tuple[list[tuple[Outcome, Heads]], set[Readable]]:
-        moving = Loaded(dict(known.heads), known.links, {}, known.violations)
+        known.moved = {}
         decided: list[tuple[Outcome, Heads]] = []
         wanted: set[Readable] = set()
         for order in orders:
-            heads = self._seen(order, moving)
+            heads = self._seen(order, known)
             try:
                 cautions, following = decide(order, heads)
             except Unread as unread:
@@ -221,8 +221,7 @@ class Case:
             except Problem as problem:
                 decided.append((Outcome(refusal=problem), heads))
             else:
-                moving.heads.update(heads.moved)
-                moving.moved_links.update({k: s.head for k, s in heads.moved.items() if isinstance(s.head, Link)})
+                known.moved.update(heads.moved)
                 events = tuple(recording.event for recording in heads.recorded)
                 created = order.command.creates(heads)
                 decided.append((Outcome(events, tuple(cautions), tuple(following), created=created), heads))

@@ -10,7 +10,6 @@ from uuid_utils.compat import uuid7
 
 from vinculum_command import event_store, outcomes
 from vinculum_command.domain.commands import Order, decide, reads
-from vinculum_command.domain.heads.links import Link
 from vinculum_command.domain.heads.view import Enumeration, Heads, Loaded, Readable, Stored, Unread, Violations
 from vinculum_command.event_store import Append
 from vinculum_command.outcomes import Outcome, Waiting
@@ -78,11 +77,12 @@ class Group:
     def _pass(self, known: Mapping[str, Loaded], hashed: Hash) -> set[tuple[str, Readable]]:
         """Decide every command upon what is known; gives what else they want to know."""
         self.outcomes, self.append = [], Append(dict.fromkeys(known, 0))
-        moving = {tenant: Loaded(dict(each.heads), each.links, {}, each.violations) for tenant, each in known.items()}
-        relied: set[tuple[str, str]] = set()
+        for loaded in known.values():
+            loaded.moved = {}
+        relied: dict[str, set[str]] = {tenant: set() for tenant in known}
         wanted: set[tuple[str, Readable]] = set()
         for waiting in self.waiting:
-            order, loaded = waiting.order, moving[waiting.order.tenant]
+            order, loaded = waiting.order, known[waiting.order.tenant]
             heads = Heads(order.tenant, order.at, order.command_id, loaded, uuid7, hashed)
             try:
                 outcome = _decide(order, heads)
@@ -95,22 +95,19 @@ class Group:
             except Exception as error:  # a fault in one command's rules must not take its group along
                 log.exception("decide_failed", command=type(order.command).__name__)
                 outcome = Outcome(refusal=error)
-            relied |= {(order.tenant, key) for key in heads.relied}
+            relied[order.tenant] |= heads.relied
             outcome.ends = self.append.tenants[order.tenant]
             self.outcomes.append(outcome)
             if outcome.refusal:
                 self.append.refused.append(waiting.key)
             else:
                 self.append.requests.append(outcomes.request(waiting, outcome))
-                loaded.heads.update(heads.moved)
-                loaded.moved_links.update({k: s.head for k, s in heads.moved.items() if isinstance(s.head, Link)})
-        for tenant, loaded in moving.items():
-            for key, stored in loaded.heads.items():
-                before = known[tenant].heads[key].token
-                if stored.token != before:
-                    self.append.heads.append((tenant, key, stored, before))
-                elif (tenant, key) in relied:
-                    self.append.relied.append((tenant, key, before))
+                loaded.moved.update(heads.moved)
+        for tenant, loaded in known.items():
+            for key, stored in loaded.moved.items():
+                self.append.heads.append((tenant, key, stored, loaded.heads[key].token))
+            for key in relied[tenant] - loaded.moved.keys():
+                self.append.relied.append((tenant, key, loaded.heads[key].token))
         return wanted
 
     def remember_moves(self, cache: Cache) -> None:

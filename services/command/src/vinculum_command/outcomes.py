@@ -13,7 +13,6 @@ from vinculum_command.domain.commands import Caution, Command, Order
 from vinculum_command.domain.heads.view import Recording
 from vinculum_command.event_store import Append, Kept, Key, NewEvent, NewRequest
 from vinculum_shared.contracts import envelope
-from vinculum_shared.contracts.events import Actor
 from vinculum_shared.problems import Invalid
 
 KEPT_FOR: Final = timedelta(hours=72)
@@ -97,12 +96,12 @@ def add_events(append: Append, order: Order, recorded: list[Recording]) -> None:
     command, caller = order.command, order.caller
     cause = envelope.Cause(
         tenant=order.tenant,
-        actor=Actor(kind=caller.kind, id=caller.id),
+        actor=envelope.actor(kind=caller.kind, id=caller.id),
         command_id=order.command_id,
         correlation_id=order.correlation_id or order.command_id,
         traceparent=order.traceparent,
-        reason=getattr(command, "reason", None),
-        effective_at=getattr(command, "effective_at", None),
+        reason=command.__dict__.get("reason"),  # getattr of what a model lacks is slow
+        effective_at=command.__dict__.get("effective_at"),
     )
     events = []
     for index, (event, mark) in enumerate(recorded, 1):
@@ -119,8 +118,8 @@ def add_events(append: Append, order: Order, recorded: list[Recording]) -> None:
                 mark.stream,
                 mark.stream_version,
                 cause.effective_at,
-                getattr(event, "account_id", None),
-                getattr(event, "contact_id", None),
+                event.__dict__.get("account_id"),
+                event.__dict__.get("contact_id"),
                 attributes.decode(),
                 data.decode(),
                 personal.decode() if personal else None,

@@ -170,7 +170,7 @@ def from_json(event: Mapping[str, Any]) -> Recorded[Event]:
             commit_size=event["commitsize"],
             recorded_at=recorded_at,
             effective_at=datetime.fromisoformat(effective) if effective not in {None, at} else recorded_at,
-            actor=_actor(**data["actor"]),
+            actor=actor(**data["actor"]),
             command_id=_uuid(event["commandid"]),
             correlation_id=_uuid(event["correlationid"]),
             causation_id=_uuid(causation_id) if causation_id else None,
@@ -183,8 +183,8 @@ def from_json(event: Mapping[str, Any]) -> Recorded[Event]:
 
 
 @lru_cache(maxsize=4_096)
-def _actor(**fields: Any) -> Actor:
-    """Few act often: most events of a batch have the same actor."""
+def actor(**fields: Any) -> Actor:
+    """Give an actor. Few act often: most events of a batch have the same one."""
     return Actor.model_validate(fields)
 
 

@@ -33,6 +33,7 @@ LINK_EVENTS: Final[tuple[type[Event], ...]] = (
     PermissionsChanged,
     NotificationPreferencesChanged,
 )
+NOTHING_SAID: Final = LinkTerms()
 NOTHING_ON: Final = NotificationPreferences()
 ENTERS: Final[frozenset[AccessState]] = frozenset({"invited", "active"})
 ACCOUNTS_KNOWN_MAX: Final = 20  # accounts of a contact kept by id; the count is exact
@@ -56,9 +57,9 @@ class Link(Head):
     contact_id: ContactId | None = None
     linked: bool = False
     mark: Mark | None = None
-    terms: LinkTerms = LinkTerms()
+    terms: LinkTerms = NOTHING_SAID
     features: tuple[Feature, ...] = ()
-    preferences: NotificationPreferences = NotificationPreferences()
+    preferences: NotificationPreferences = NOTHING_ON
     access: dict[EmailId, Access] = Field(default_factory=dict)
     closed: Mark | None = None  # what turned an access off last
 
@@ -80,17 +81,18 @@ class Link(Head):
     def fold(self, event: Event, mark: Mark) -> Self:
         match event:
             case ContactLinked():
-                return type(self)(
+                terms = NOTHING_SAID.evolve(role=event.role, job_title=event.job_title, primary=event.primary)
+                return self._blank().evolve(
                     account_id=event.account_id,
                     contact_id=event.contact_id,
                     linked=True,
                     mark=mark,
-                    terms=LinkTerms(role=event.role, job_title=event.job_title, primary=event.primary),
+                    terms=terms,
                     features=event.features,
                     preferences=NOTHING_ON.evolve(topics=event.topics),
                 )
             case ContactUnlinked():
-                return type(self)(
+                return self._blank().evolve(
                     account_id=event.account_id, contact_id=event.contact_id, mark=mark, access=self.access
                 )
             case LinkChanged():

@@ -106,12 +106,12 @@ class Unread(Exception):  # noqa: N818  not an error: the way `decide` asks for 
 
 @dataclass(slots=True)
 class Loaded:
-    """What is known so far to the decisions of one group, the group's own moves included."""
+    """What is known so far to the decisions of one group: what was read, and what the group has moved since."""
 
     heads: dict[str, Stored] = field(default_factory=dict)
     links: dict[Enumeration, list[str]] = field(default_factory=dict)
-    moved_links: dict[str, Link] = field(default_factory=dict)
     violations: dict[Violations, int] = field(default_factory=dict)
+    moved: dict[str, Stored] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -177,7 +177,7 @@ class Heads:
     def _stored(self, key: str) -> Stored:
         found = self.moved.get(key)
         if found is None:
-            found = self.loaded.heads.get(key)
+            found = self.loaded.moved.get(key) or self.loaded.heads.get(key)
             if found is None:
                 raise Unread((key,))
             self.relied.add(key)
@@ -272,8 +272,9 @@ class Heads:
 
     def _moved_links(self, enumeration: Enumeration) -> Iterable[str]:
         """Name the links that this group has made or changed since the enumeration was loaded."""
-        moved = {**self.loaded.moved_links, **{k: s.head for k, s in self.moved.items() if isinstance(s.head, Link)}}
-        return (key for key, link in moved.items() if key > enumeration.after and enumeration.holds(link))
+        moved = {**self.loaded.moved, **self.moved}
+        links = ((key, stored.head) for key, stored in moved.items() if isinstance(stored.head, Link))
+        return (key for key, link in links if key > enumeration.after and enumeration.holds(link))
 
     def members(self, account_id: AccountId) -> Members:
         return self._get(Members, Members.key(account_id=account_id))
