@@ -1,7 +1,6 @@
 """The command service on a database of its own, asked over HTTP."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,8 +13,10 @@ from pydantic import SecretStr
 
 from support.databases import database
 from support.tokens import Issuer
+from support.waiting import until
 from vinculum_command.app import create_app
 from vinculum_command.settings import Settings
+from vinculum_devstack.ports import free
 from vinculum_shared.lifecycle import serve_http
 
 
@@ -82,9 +83,7 @@ class Service:
 async def command_service(admin_url: str, issuer: Issuer) -> AsyncIterator[Service]:
     """Run the service until the block ends."""
     async with database(admin_url, "vinculum_command") as url:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free()
         settings = Settings(
             database_url=url,
             kafka_bootstrap="127.0.0.1:1",
@@ -106,11 +105,12 @@ async def command_service(admin_url: str, issuer: Issuer) -> AsyncIterator[Servi
 
 
 async def ready(http: httpx2.AsyncClient, serving: asyncio.Task[None]) -> None:
-    async with asyncio.timeout(10):
-        while not serving.done():
-            try:
-                if (await http.get("/health/ready")).status_code == 200:
-                    return
-            except httpx2.TransportError:
-                await asyncio.sleep(0.02)
-    await serving
+    async def answers() -> bool:
+        if serving.done():
+            serving.result()
+        try:
+            return (await http.get("/health/ready")).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    await until(answers)

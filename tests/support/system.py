@@ -143,10 +143,6 @@ class System:
         await until(dead, DEATH_SECONDS)
         self._died_at |= dict.fromkeys(parts, datetime.now(UTC))
 
-    async def restart(self, *parts: str) -> None:
-        await self.kill(*parts)
-        await self.start(*parts)
-
     async def die_at(self, part: str, failpoints: str) -> None:
         """Start a part that kills itself at a failpoint, and wait for that."""
         await self._let_go(part)

@@ -2,7 +2,6 @@
 
 from functools import cached_property
 from typing import ClassVar, Literal, Self
-from uuid import UUID
 
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, RecordId, StaffId, Value, named
 
@@ -86,6 +85,3 @@ class Recipient(Value):
 
     contact_id: ContactId
     email_id: EmailId
-
-
-EventId = UUID

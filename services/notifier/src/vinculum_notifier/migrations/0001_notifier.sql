@@ -12,7 +12,7 @@ END
 $$;
 GRANT vinculum_notifier_http, vinculum_notifier_worker TO vinculum_notifier;
 
--- See subscription.sql of vinculum_shared, of which this is a copy.
+-- A copy of subscription.sql of vinculum_shared: a migration stays as it is when that file changes.
 CREATE TABLE subscription (
     tenant text PRIMARY KEY,
     position bigint NOT NULL,
