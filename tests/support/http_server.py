@@ -2,20 +2,15 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Literal
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from vinculum_shared.http_protocol import BoundedHttpProtocol
-
-
-class Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+from vinculum_shared.lifecycle import Server
 
 
 @asynccontextmanager
