@@ -65,4 +65,4 @@ def test_a_sample_with_fields_that_came_later_is_read_all_the_same(name: str, go
     event["data"]["later"] = {"any": "thing"}
     if event["data"]["personal"]:
         event["data"]["personal"]["later"] = "thing"
-    assert decode(orjson.dumps(event)) == Sample.named(name).recorded()
+    assert decode(orjson.dumps(event)) == Sample.named(name).recorded()._replace(data_json=event["data"])

@@ -6,6 +6,8 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
+import orjson
+
 from support.firms import POLICY
 from vinculum_shared.contracts.accounts import (
     AccountArchived,
@@ -253,4 +255,5 @@ class Sample:
             traceparent=self.cause.traceparent,
             reason=self.cause.reason,
             data=self.event,
+            data_json=orjson.loads(self.encoded())["data"],
         )

@@ -55,8 +55,13 @@ async def pool(settings: Settings, role: str, size: int, statement_timeout_ms: i
 
 
 async def with_json(connection: Any) -> None:
+    """In binary, which rows of a table's type are sent in: a byte for the format's version, and the text."""
     await connection.set_type_codec(
-        "jsonb", schema="pg_catalog", encoder=lambda value: orjson.dumps(value).decode(), decoder=orjson.loads
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: b"\x01" + orjson.dumps(value),
+        decoder=lambda value: orjson.loads(value[1:]),
     )
 
 

@@ -19,7 +19,7 @@ from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.contracts.events import Actor, Event
 from vinculum_shared.contracts.values import PERSONAL
 
-_uuid: Final = TypeAdapter(UUID).validate_python  # a tenth of what the class itself takes for a text
+_uuid: Final = TypeAdapter(UUID).validator.validate_python  # a tenth of what the class itself takes for a text
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 SOURCE: Final = "/vinculum"
@@ -61,6 +61,8 @@ class Recorded(NamedTuple, Generic[E_co]):
     traceparent: str | None
     reason: str | None
     data: E_co
+    data_json: Mapping[str, Any]
+    """As it was read, with actor, reason, effective_at and personal."""
 
 
 class Unrecognised(Event):
@@ -177,6 +179,7 @@ def from_json(event: Mapping[str, Any]) -> Recorded[Event]:
             traceparent=event.get("traceparent"),
             reason=data.get("reason"),
             data=_data(event["type"], data),
+            data_json=data,
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not an event: {error!r}") from error

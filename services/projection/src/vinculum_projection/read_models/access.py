@@ -42,7 +42,7 @@ async def apply(db: Connection, events: Sequence[Recorded[ContactUnlinked | Port
     if off:
         await db.execute(OFF, *columns(off, 4))
     if on:
-        await db.execute(ON, *columns(on, 8))
+        await db.execute(ON, on)
 
 
 UNLINK: LiteralString = """
@@ -54,9 +54,7 @@ OFF: LiteralString = """
     WHERE (access.tenant, access.account_id, access.contact_id, access.email_id)
         = (gone.tenant, gone.account_id, gone.contact_id, gone.email_id)"""
 ON: LiteralString = """
-    INSERT INTO access (tenant, account_id, contact_id, email_id, state, event_id, position, recorded_at)
-    SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::uuid[], $7::bigint[],
-        $8::timestamptz[])
+    INSERT INTO access SELECT new.* FROM unnest($1::access[]) AS new
     ON CONFLICT (tenant, account_id, contact_id, email_id) DO UPDATE
     SET state = excluded.state, event_id = excluded.event_id, position = excluded.position,
         recorded_at = excluded.recorded_at"""

@@ -56,38 +56,35 @@ async def apply(
                 change.archived = True
             case AccountRestored():
                 change.archived = False
-    created = [(*row(key, c), c.created_at) for key, c in changes.items() if c.created_at]
+    created = [row(key, c) for key, c in changes.items() if c.created_at]
     changed = [row(key, c) for key, c in changes.items() if not c.created_at]
     renamed = {key: word_starts(folded(c.profile.name)) for key, c in changes.items() if c.profile}
     words = [(*key, start) for key, starts in renamed.items() for start in starts]
-    await db.execute(CREATE, *columns(created, 11))
-    await db.execute(CHANGE, *columns(changed, 10))
+    await db.execute(CREATE, created)
+    await db.execute(CHANGE, changed)
     await db.execute(FORGET_WORDS, *columns(renamed, 2))
     await db.execute(WORDS, *columns(words, 3))
 
 
 def row(key: tuple[str, UUID], change: Change) -> tuple[Any, ...]:
+    """As the table has it. What stays as it is is null."""
     profile = change.profile
-    if profile is None:
-        return (*key, change.version, change.archived, None, None, None, None, None, None)
     return (
         *key,
-        change.version,
+        profile and profile.name,
+        profile and folded(profile.name),
+        profile and letter_of(profile.name),
+        profile and profile.kind,
+        profile and profile.details,
+        profile and profile.external_ids,
         change.archived,
-        profile.name,
-        folded(profile.name),
-        letter_of(profile.name),
-        profile.kind,
-        profile.details,
-        profile.external_ids,
+        change.created_at,
+        change.version,
     )
 
 
 CREATE: LiteralString = """
-    INSERT INTO accounts (tenant, account_id, version, archived, name, folded_name, letter, kind, details, external_ids,
-        created_at)
-    SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::boolean[], $5::text[], $6::text[], $7::text[],
-        $8::text[], $9::jsonb[], $10::jsonb[], $11::timestamptz[])
+    INSERT INTO accounts SELECT new.* FROM unnest($1::accounts[]) AS new
     ON CONFLICT (tenant, account_id) DO UPDATE
     SET version = excluded.version, archived = excluded.archived, name = excluded.name,
         folded_name = excluded.folded_name, letter = excluded.letter, kind = excluded.kind, details = excluded.details,
@@ -103,9 +100,7 @@ CHANGE: LiteralString = """
         kind = CASE WHEN new.folded_name IS NULL THEN accounts.kind ELSE new.kind END,
         details = CASE WHEN new.folded_name IS NULL THEN accounts.details ELSE new.details END,
         external_ids = coalesce(new.external_ids, accounts.external_ids)
-    FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::boolean[], $5::text[], $6::text[], $7::text[], $8::text[],
-        $9::jsonb[], $10::jsonb[])
-        AS new (tenant, account_id, version, archived, name, folded_name, letter, kind, details, external_ids)
+    FROM unnest($1::accounts[]) AS new
     WHERE (accounts.tenant, accounts.account_id) = (new.tenant, new.account_id)"""
 FORGET_WORDS: LiteralString = """
     DELETE FROM account_words USING unnest($1::text[], $2::uuid[]) AS renamed (tenant, account_id)

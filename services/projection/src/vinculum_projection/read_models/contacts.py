@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Annotated, Any, Final, LiteralString
 from uuid import UUID
 
-import orjson
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
@@ -75,7 +74,7 @@ async def apply(db: Connection, events: Sequence[Recorded[ContactEvent]]) -> Non
                 change.active = False
             case ContactReactivated():
                 change.active = True
-    created = [(*row(key, c), c.created_at) for key, c in changes.items() if c.created_at]
+    created = [row(key, c) for key, c in changes.items() if c.created_at]
     changed = [row(key, c) for key, c in changes.items() if not c.created_at]
     renamed = {key: found_by(c.profile) for key, c in changes.items() if c.profile}
     words = [(*key, start) for key, starts in renamed.items() for start in starts]
@@ -86,29 +85,29 @@ async def apply(db: Connection, events: Sequence[Recorded[ContactEvent]]) -> Non
         for e in c.emails.values()
         if e
     ]
-    await db.execute(CREATE, *columns(created, 12))
-    await db.execute(CHANGE, *columns(changed, 11))
+    await db.execute(CREATE, created)
+    await db.execute(CHANGE, changed)
     await db.execute(FORGET_WORDS, *columns(renamed, 2))
     await db.execute(WORDS, *columns(words, 3))
     await db.execute(REMOVE_EMAILS, *columns(removed, 3))
-    await db.execute(EMAILS, *columns(kept, 8))
+    await db.execute(EMAILS, kept)
 
 
 def row(key: tuple[str, UUID], change: Change) -> tuple[Any, ...]:
+    """As the table has it. What stays as it is is null."""
     profile = change.profile
-    if profile is None:
-        return (*key, change.version, change.active, None, None, None, None, None, None, None)
     return (
         *key,
-        change.version,
+        profile and profile.first_name,
+        profile and profile.last_name,
+        profile and folded(last_first(profile)),
+        profile and letter_of(profile.last_name),
+        profile and (profile.phones or ()),
+        profile and profile.locale,
+        profile and profile.external_ids,
         change.active,
-        profile.first_name,
-        profile.last_name,
-        folded(last_first(profile)),
-        letter_of(profile.last_name),
-        orjson.dumps(profile.phones or ()).decode(),
-        profile.locale,
-        profile.external_ids,
+        change.created_at,
+        change.version,
     )
 
 
@@ -122,14 +121,7 @@ def found_by(profile: ContactProfile) -> set[str]:
 
 
 CREATE: LiteralString = """
-    INSERT INTO contacts (tenant, contact_id, version, active, first_name, last_name, folded_name, letter, phones,
-        locale, external_ids, created_at)
-    SELECT tenant, contact_id, version, active, first_name, last_name, folded_name, letter, phones::jsonb, locale,
-        external_ids, created_at
-    FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::boolean[], $5::text[], $6::text[], $7::text[], $8::text[],
-        $9::text[], $10::text[], $11::jsonb[], $12::timestamptz[])
-        AS new (tenant, contact_id, version, active, first_name, last_name, folded_name, letter, phones, locale,
-            external_ids, created_at)
+    INSERT INTO contacts SELECT new.* FROM unnest($1::contacts[]) AS new
     ON CONFLICT (tenant, contact_id) DO UPDATE
     SET version = excluded.version, active = excluded.active, first_name = excluded.first_name,
         last_name = excluded.last_name, folded_name = excluded.folded_name, letter = excluded.letter,
@@ -144,13 +136,10 @@ CHANGE: LiteralString = """
         last_name = CASE WHEN new.folded_name IS NULL THEN contacts.last_name ELSE new.last_name END,
         folded_name = coalesce(new.folded_name, contacts.folded_name),
         letter = coalesce(new.letter, contacts.letter),
-        phones = coalesce(new.phones::jsonb, contacts.phones),
+        phones = coalesce(new.phones, contacts.phones),
         locale = CASE WHEN new.folded_name IS NULL THEN contacts.locale ELSE new.locale END,
         external_ids = coalesce(new.external_ids, contacts.external_ids)
-    FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::boolean[], $5::text[], $6::text[], $7::text[], $8::text[],
-        $9::text[], $10::text[], $11::jsonb[])
-        AS new (tenant, contact_id, version, active, first_name, last_name, folded_name, letter, phones, locale,
-            external_ids)
+    FROM unnest($1::contacts[]) AS new
     WHERE (contacts.tenant, contacts.contact_id) = (new.tenant, new.contact_id)"""
 FORGET_WORDS: LiteralString = """
     DELETE FROM contact_words USING unnest($1::text[], $2::uuid[]) AS renamed (tenant, contact_id)
@@ -163,9 +152,7 @@ REMOVE_EMAILS: LiteralString = """
     USING unnest($1::text[], $2::uuid[], $3::uuid[]) AS gone (tenant, contact_id, email_id)
     WHERE (email.tenant, email.contact_id, email.email_id) = (gone.tenant, gone.contact_id, gone.email_id)"""
 EMAILS: LiteralString = """
-    INSERT INTO contact_emails (tenant, contact_id, email_id, address, folded_address, address_hash, label, is_primary)
-    SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[],
-        $8::boolean[])
+    INSERT INTO contact_emails SELECT new.* FROM unnest($1::contact_emails[]) AS new
     ON CONFLICT (tenant, contact_id, email_id) DO UPDATE
     SET address = excluded.address, folded_address = excluded.folded_address, address_hash = excluded.address_hash,
         label = excluded.label, is_primary = excluded.is_primary"""

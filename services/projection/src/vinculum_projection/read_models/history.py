@@ -19,7 +19,7 @@ from vinculum_shared.contracts.contacts import (
     EmailChanged,
     EmailRemoved,
 )
-from vinculum_shared.contracts.envelope import Cause, Recorded, split
+from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Actor, Event
 from vinculum_shared.contracts.links import (
     ContactLinked,
@@ -32,7 +32,7 @@ from vinculum_shared.contracts.links import (
 from vinculum_shared.contracts.records import RecordCreated, RecordReminded, RecordSent
 from vinculum_shared.contracts.values import AccountId, ContactId, Personal
 from vinculum_shared.paging import Page, Paged
-from vinculum_shared.postgres import Connection, columns
+from vinculum_shared.postgres import Connection
 
 SUMMARIES: Final[dict[type[Event], str]] = {
     AccountCreated: "Account created",
@@ -61,12 +61,10 @@ router = APIRouter(prefix="/v1", tags=["history"])
 
 
 async def apply(db: Connection, events: Sequence[Recorded[Any]]) -> None:
-    await db.execute(ADD, *columns((row(event) for event in events), 13))
+    await db.execute(ADD, [row(event) for event in events])
 
 
 def row(event: Recorded[Any]) -> tuple[object, ...]:
-    cause = Cause(event.tenant, event.actor, event.command_id, event.correlation_id, reason=event.reason)
-    data, personal = split(event.data, cause)
     return (
         event.tenant,
         event.position,
@@ -79,21 +77,13 @@ def row(event: Recorded[Any]) -> tuple[object, ...]:
         event.reason,
         getattr(event.data, "account_id", None),
         getattr(event.data, "contact_id", None),
-        data.decode(),
-        personal and personal.decode(),
+        {name: value for name, value in event.data_json.items() if name not in OF_ALL},
+        event.data_json["personal"],
     )
 
 
-ADD: LiteralString = """
-    INSERT INTO history (tenant, position, event_id, type, recorded_at, effective_at, actor_kind, actor_id, reason,
-        account_id, contact_id, data, personal)
-    SELECT tenant, position, event_id, type, recorded_at, effective_at, actor_kind, actor_id, reason, account_id,
-        contact_id, data::jsonb - '{actor,reason}'::text[], personal::jsonb
-    FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::text[],
-        $8::text[], $9::text[], $10::uuid[], $11::uuid[], $12::text[], $13::text[])
-        AS new (tenant, position, event_id, type, recorded_at, effective_at, actor_kind, actor_id, reason, account_id,
-            contact_id, data, personal)
-    ON CONFLICT DO NOTHING"""
+OF_ALL: Final = frozenset({"actor", "reason", "effective_at", "personal"})
+ADD: LiteralString = "INSERT INTO history SELECT new.* FROM unnest($1::history[]) AS new ON CONFLICT DO NOTHING"
 
 
 class HistoryEntry(BaseModel):

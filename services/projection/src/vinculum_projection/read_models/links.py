@@ -68,18 +68,14 @@ async def apply(db: Connection, events: Sequence[Recorded[Event]]) -> None:
             case AccountChanged(account_id=account_id, before=before, after=after) if before.name != after.name:
                 renamed[event.tenant, account_id] = None
     unlinked = [key for key, change in changes.items() if change.unlinked]
-    linked = [
-        (*row(key, change), start.effective_at, start.id, start.position, start.recorded_at)
-        for key, change in changes.items()
-        if (start := change.linked)
-    ]
+    linked = [row(key, change) for key, change in changes.items() if change.linked]
     changed = [row(key, change) for key, change in changes.items() if not change.linked and not change.unlinked]
     if unlinked:
         await db.execute(UNLINK, *columns(unlinked, 3))
     if linked:
-        await db.execute(LINK, *columns(linked, 14))
+        await db.execute(LINK, linked)
     if changed:
-        await db.execute(CHANGE, *columns(changed, 10))
+        await db.execute(CHANGE, changed)
     if renamed:
         await db.execute(RENAME, *columns(renamed, 2))
 
@@ -104,22 +100,23 @@ def fold(changes: dict[Key, Change], key: Key, event: Recorded[Event]) -> None:
 
 
 def row(key: Key, change: Change) -> tuple[object, ...]:
-    terms, by_email = change.terms, change.topics_by_email
+    """As the table has it, but for the account's name. What stays as it is is null."""
+    linked, terms, by_email = change.linked, change.terms, change.topics_by_email
     return (
         *key,
-        change.version,
+        None,
         terms and terms.role,
         terms and terms.job_title,
         terms and terms.primary,
-        array(change.features),
-        array(change.topics),
+        linked and linked.effective_at,
+        change.features,
+        change.topics,
         by_email if by_email is None else {str(email_id): topics for email_id, topics in by_email.items()},
+        change.version,
+        linked and linked.id,
+        linked and linked.position,
+        linked and linked.recorded_at,
     )
-
-
-def array(names: Sequence[str] | None) -> str | None:
-    """As Postgres writes it: an array of arrays would be flattened by unnest."""
-    return None if names is None else "{" + ",".join(names) + "}"
 
 
 UNLINK: LiteralString = """
@@ -127,16 +124,13 @@ UNLINK: LiteralString = """
     WHERE (links.tenant, links.account_id, links.contact_id) = (gone.tenant, gone.account_id, gone.contact_id)"""
 # An account that isn't there has no name, which `account_name` does not take: the event fails.
 LINK: LiteralString = """
-    INSERT INTO links (tenant, account_id, contact_id, version, role, job_title, is_primary, features, topics,
-        topics_by_email, since, linked_event_id, linked_position, linked_at, account_name)
-    SELECT tenant, account_id, contact_id, version, role, job_title, is_primary, features::text[], topics::text[],
-        topics_by_email, since, linked_event_id, linked_position, linked_at,
+    INSERT INTO links
+    SELECT tenant, account_id, contact_id,
         (SELECT folded_name FROM accounts
-            WHERE accounts.tenant = new.tenant AND accounts.account_id = new.account_id)
-    FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::boolean[], $8::text[],
-        $9::text[], $10::jsonb[], $11::timestamptz[], $12::uuid[], $13::bigint[], $14::timestamptz[])
-        AS new (tenant, account_id, contact_id, version, role, job_title, is_primary, features, topics,
-            topics_by_email, since, linked_event_id, linked_position, linked_at)
+            WHERE accounts.tenant = new.tenant AND accounts.account_id = new.account_id),
+        role, job_title, is_primary, since, features, topics, topics_by_email, version, linked_event_id,
+        linked_position, linked_at
+    FROM unnest($1::links[]) AS new
     ON CONFLICT (tenant, account_id, contact_id) DO UPDATE
     SET version = excluded.version, role = excluded.role, job_title = excluded.job_title,
         is_primary = excluded.is_primary, features = excluded.features, topics = excluded.topics,
@@ -149,13 +143,10 @@ CHANGE: LiteralString = """
         role = CASE WHEN new.is_primary IS NULL THEN links.role ELSE new.role END,
         job_title = CASE WHEN new.is_primary IS NULL THEN links.job_title ELSE new.job_title END,
         is_primary = coalesce(new.is_primary, links.is_primary),
-        features = coalesce(new.features::text[], links.features),
-        topics = coalesce(new.topics::text[], links.topics),
+        features = coalesce(new.features, links.features),
+        topics = coalesce(new.topics, links.topics),
         topics_by_email = coalesce(new.topics_by_email, links.topics_by_email)
-    FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[], $5::text[], $6::text[], $7::boolean[], $8::text[],
-        $9::text[], $10::jsonb[])
-        AS new (tenant, account_id, contact_id, version, role, job_title, is_primary, features, topics,
-            topics_by_email)
+    FROM unnest($1::links[]) AS new
     WHERE (links.tenant, links.account_id, links.contact_id) = (new.tenant, new.account_id, new.contact_id)"""
 RENAME: LiteralString = """
     UPDATE links SET account_name = accounts.folded_name

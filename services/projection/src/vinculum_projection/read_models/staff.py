@@ -26,18 +26,14 @@ async def apply(
             case StaffUserDeactivated():
                 deactivated[key] = None
     rows = [
-        (*key, p.name, p.email, "{" + ",".join(p.roles) + "}", p.limits.accounts, p.limits.opportunities)
-        for key, p in profiles.items()
+        (*key, p.name, p.email, p.roles, p.limits.accounts, p.limits.opportunities, True) for key, p in profiles.items()
     ]
-    await db.execute(PROFILES, *columns(rows, 7))
+    await db.execute(PROFILES, rows)
     await db.execute(DEACTIVATE, *columns(deactivated, 2))
 
 
 PROFILES: LiteralString = """
-    INSERT INTO staff (tenant, staff_id, name, email, roles, limited_accounts, limited_opportunities)
-    SELECT tenant, staff_id, name, email, roles::text[], limited_accounts, limited_opportunities
-    FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::boolean[])
-        AS new (tenant, staff_id, name, email, roles, limited_accounts, limited_opportunities)
+    INSERT INTO staff SELECT new.* FROM unnest($1::staff[]) AS new
     ON CONFLICT (tenant, staff_id) DO UPDATE
     SET name = excluded.name, email = excluded.email, roles = excluded.roles,
         limited_accounts = excluded.limited_accounts, limited_opportunities = excluded.limited_opportunities"""

@@ -6,6 +6,6 @@ CREATE TABLE staff (
     roles text[] NOT NULL,
     limited_accounts boolean NOT NULL,
     limited_opportunities boolean NOT NULL,
-    active boolean NOT NULL DEFAULT true,
+    active boolean NOT NULL,
     PRIMARY KEY (tenant, staff_id)
 );
