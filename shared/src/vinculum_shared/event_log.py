@@ -2,8 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 from uuid import UUID
 
 import httpx2
@@ -18,8 +17,7 @@ PAGE_EVENTS: Final = 1_000
 TIMEOUT_SECONDS: Final = 15.0
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """An event before it is decoded: enough to know whether it is new, and where its commit ends."""
 
     tenant: str
