@@ -17,6 +17,7 @@ from vinculum_command.domain.rejections import (
 from vinculum_shared.contracts.accounts import AccountChanged
 from vinculum_shared.contracts.tenants import Profile
 from vinculum_shared.contracts.values import AccountId
+from vinculum_shared.problems import Invalid
 
 pytestmark = pytest.mark.unit
 
@@ -65,6 +66,36 @@ def test_a_change_carries_the_whole_before_and_after_and_leaves_out_nothing_that
     assert isinstance(event, AccountChanged)
     assert (event.before.name, event.after.name, event.after.kind) == ("Old", "New", "company")
     assert case.when(ChangeAccount(account_id=account, name="New")).events == ()
+
+
+def test_a_change_of_details_and_external_ids_is_a_merge_patch_and_the_event_has_the_whole() -> None:
+    case = Case.under("dynamics")
+    account = case.account(details={"city": "Cluj", "vat": "1"}, external_ids={"crm": "7", "erp": "8"})
+    patch = {"details": {"vat": None, "size": 3}, "external_ids": {"crm": None, "dwh": "9"}}
+    change = ChangeAccount.model_validate({"account_id": account, **patch})
+    (event,) = case.when(change).events
+    assert isinstance(event, AccountChanged)
+    assert (event.before.details, event.after.details) == ({"city": "Cluj", "vat": "1"}, {"city": "Cluj", "size": 3})
+    assert (event.before.external_ids, event.after.external_ids) == ({"crm": "7", "erp": "8"}, {"erp": "8", "dwh": "9"})
+    assert case.when(change).events == ()
+
+
+def test_null_clears_details_and_external_ids() -> None:
+    case = Case.under("dynamics")
+    account = case.account(details={"city": "Cluj"}, external_ids={"crm": "7"})
+    clear = ChangeAccount.model_validate({"account_id": account, "details": None, "external_ids": None})
+    (event,) = case.when(clear).events
+    assert isinstance(event, AccountChanged)
+    assert (event.after.details, event.after.external_ids, event.after.name) == (None, {}, "A")
+    assert case.when(clear).events == ()
+
+
+def test_a_change_that_would_make_too_many_external_ids_is_refused() -> None:
+    case = Case.under("dynamics")
+    account = case.account(external_ids={f"id{number}": "x" for number in range(20)})
+    one_more = ChangeAccount(account_id=account, external_ids={"more": "x"})
+    assert case.refused(one_more, Invalid).facts["errors"][0]["pointer"] == "/external_ids"
+    case.given(ChangeAccount(account_id=account, external_ids={"more": "x", "id0": None}))
 
 
 def test_an_archived_account_is_not_changed_until_it_is_restored() -> None:

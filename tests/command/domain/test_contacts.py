@@ -67,6 +67,19 @@ def test_a_change_carries_before_and_after_and_null_clears() -> None:
     assert case.when(change).events == ()
 
 
+def test_a_change_of_external_ids_is_a_merge_patch() -> None:
+    case = Case.under("dynamics")
+    contact = case.contact(external_ids={"crm": "7", "erp": "8"})
+    change = ChangeContact(contact_id=contact, external_ids={"crm": None, "dwh": "9"})
+    (event,) = case.when(change).events
+    assert isinstance(event, ContactChanged)
+    assert (event.before.external_ids, event.after.external_ids) == ({"crm": "7", "erp": "8"}, {"erp": "8", "dwh": "9"})
+    assert case.when(change).events == ()
+    (event,) = case.when(ChangeContact(contact_id=contact, external_ids=None)).events
+    assert isinstance(event, ContactChanged)
+    assert event.after.external_ids == {}
+
+
 def test_an_inactive_contact_is_not_changed_until_it_is_active_again() -> None:
     case = Case.under("dynamics")
     contact = case.contact()

@@ -64,6 +64,7 @@ Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH_MAX, pattern=r"^[
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_:.-]{0,63}$")]
 Locale = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")]
 ExternalIds = Annotated[dict[Code, Name], Field(max_length=20)]
+ExternalIdsPatch = dict[Code, Name | None]
 Details = Annotated[dict[Name, Text | int | float | bool | None], Field(max_length=100)]
 Phones = Annotated[tuple[Name, ...], Field(max_length=20)]
 Address = Annotated[

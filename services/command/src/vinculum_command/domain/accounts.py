@@ -23,7 +23,7 @@ from vinculum_shared.contracts.accounts import (
     AccountRestored,
 )
 from vinculum_shared.contracts.links import LinkTerms
-from vinculum_shared.contracts.values import AccountId, Details, ExternalIds, Name
+from vinculum_shared.contracts.values import AccountId, Details, ExternalIdsPatch, Name
 
 
 class NewMember(LinkTerms, NewContact):
@@ -63,7 +63,7 @@ class CreateAccount(AccountProfile, Command):
 
 
 class ChangeAccount(Command):
-    """Change an account's name, kind, details or external ids."""
+    """Change an account's name, kind, details or external ids; of the last two, the keys that are given."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("account", "account_id")
 
@@ -71,13 +71,13 @@ class ChangeAccount(Command):
     name: Name = ""
     kind: AccountKind | None = None
     details: Details | None = None
-    external_ids: ExternalIds = Field(default_factory=dict)
+    external_ids: ExternalIdsPatch | None = None
 
     def decide(self, heads: Heads) -> Decision:
         heads.check_active(self.account_id)
         before = heads.account(self.account_id).profile
         assert before
-        after = before.evolve(**self.given(AccountProfile))
+        after = self.changed(before)
         if after != before:
             yield AccountChanged(account_id=self.account_id, before=before, after=after)
 

@@ -4,20 +4,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal, TypeVar
 from uuid import UUID
 
+from pydantic import ValidationError
 from uuid_utils.compat import uuid7
 
 from vinculum_command.domain.heads.staff import StaffUser
 from vinculum_command.domain.heads.tenants import Rules, Tenant
 from vinculum_command.domain.heads.view import Heads, Readable
+from vinculum_command.domain.merge_patch import merged
 from vinculum_command.domain.rejections import Forbidden, TenantNotFound, VersionMismatch
 from vinculum_shared.contracts.events import ActorKind, Event
 from vinculum_shared.contracts.staff import Role
 from vinculum_shared.contracts.topics import Topic
 from vinculum_shared.contracts.values import AccountId, ContactId, Input, Instant, StaffId, Value, named
-from vinculum_shared.problems import Invalid
+from vinculum_shared.problems import Invalid, invalid
+
+V = TypeVar("V", bound=Value)
 
 ROLES_FOR: Final[dict[str, frozenset[Role]]] = {
     "admin": frozenset({"admin"}),
@@ -110,6 +114,15 @@ class Command(Input):
         """Give the fields of `terms` that were named: in a merge patch, one left out stays and null clears."""
         return {name: getattr(self, name) for name in terms.model_fields if name in self.model_fields_set}
 
+    def changed(self, before: V) -> V:
+        """Give what the command, as a merge patch, makes of a value. A field that null clears has its default."""
+        terms = type(before)
+        patch = self.model_dump(include=set(terms.model_fields), exclude_unset=True)
+        try:
+            return terms.model_validate(merged(before.model_dump(), patch))
+        except ValidationError as error:
+            raise invalid(error.errors()) from None
+
 
 @dataclass(frozen=True, slots=True)
 class Next:
@@ -142,6 +155,7 @@ class Order:
     at: datetime
     command_id: UUID = field(default_factory=new_id)
     correlation_id: UUID | None = None
+    causation_id: UUID | None = None  # the command that this one follows from
     traceparent: str | None = None
     expected: int | None = None  # If-Match: the version that the target must have
 

@@ -112,11 +112,11 @@ class PutLink(LinkTerms, EffectiveAt):
         self.check_past(heads)
         heads.check_active(self.account_id, self.contact_id)
         now = heads.link(self.account_id, self.contact_id)
-        given = self.given(LinkTerms)
+        terms = self.changed(now.terms)
         if now.linked:
-            yield from change(heads, now, given)
+            yield from change(heads, now, terms)
         else:
-            yield from join(heads, self.account_id, self.contact_id, now.terms.evolve(**given))
+            yield from join(heads, self.account_id, self.contact_id, terms)
 
 
 class ChangeLink(LinkTerms, EffectiveAt):
@@ -134,7 +134,7 @@ class ChangeLink(LinkTerms, EffectiveAt):
         self.check_past(heads)
         now = heads.linked(self.account_id, self.contact_id)
         heads.check_active(self.account_id, self.contact_id)
-        yield from change(heads, now, self.given(LinkTerms))
+        yield from change(heads, now, self.changed(now.terms))
 
 
 class UnlinkContact(EffectiveAt):
@@ -209,10 +209,9 @@ def join(heads: Heads, account_id: AccountId, contact_id: ContactId, terms: Link
     )
 
 
-def change(heads: Heads, now: Link, given: dict[str, Any]) -> Iterator[Event]:
-    """Change the terms that are given."""
+def change(heads: Heads, now: Link, after: LinkTerms) -> Iterator[Event]:
+    """Let a link say something else."""
     account_id, contact_id = now.ids
-    after = now.terms.evolve(**given)
     if now.terms.primary and not after.primary and heads.policy.primary_contact == "first_forced":
         raise PrimaryRequired(account_id=account_id)
     if after == now.terms:

@@ -77,7 +77,7 @@ class ChangeTenant(TenantSettings, Command):
         before = heads.tenant_settings
         if before is None or self.tenant != heads.tenant:
             raise TenantNotFound(tenant=self.tenant)
-        after = before.evolve(**self.given(TenantSettings))
+        after = self.changed(before)
         if after != before:
             yield TenantChanged(tenant=self.tenant, before=before, after=after)
 

@@ -77,7 +77,7 @@ class ChangeEmail(Command):
         if before is None:
             raise EmailNotFound(email_id=self.email_id)
         heads.check_active(contact_id=self.contact_id)
-        after = before.evolve(**self.given(Email))
+        after = self.changed(before)
         if before.primary and not after.primary:
             detail = "make another address the primary one"
             raise Invalid(errors=[{"pointer": "/primary", "code": "primary_required", "detail": detail}])

@@ -12,7 +12,7 @@ from vinculum_command.domain.heads.view import Heads, Readable
 from vinculum_command.domain.rejections import EmailTaken, IdTaken
 from vinculum_shared.contracts.contacts import ContactChanged, ContactCreated, ContactProfile, Email
 from vinculum_shared.contracts.events import Event
-from vinculum_shared.contracts.values import Address, ContactId, EmailId, Input, Name
+from vinculum_shared.contracts.values import Address, ContactId, EmailId, ExternalIdsPatch, Input, Locale, Name, Phones
 
 
 class NewEmail(Input):
@@ -70,12 +70,17 @@ def check_free(heads: Heads, email: Email) -> None:
         raise EmailTaken(contact_id=next(iter(login.holders), None))
 
 
-class ChangeContact(ContactProfile, Command):
-    """Change a contact's name, phones, language or external ids."""
+class ChangeContact(Command):
+    """Change a contact's name, phones, language or external ids; of the last, the keys that are given."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("contact", "contact_id")
 
     contact_id: ContactId
+    first_name: Name | None = None
+    last_name: Name | None = None
+    phones: Phones | None = None
+    locale: Locale | None = None
+    external_ids: ExternalIdsPatch | None = None
 
     def reads(self) -> Iterable[Readable]:
         yield Memberships.key(contact_id=self.contact_id)
@@ -84,6 +89,6 @@ class ChangeContact(ContactProfile, Command):
         heads.check_active(contact_id=self.contact_id)
         before = heads.contact(self.contact_id).profile
         assert before
-        after = before.evolve(**self.given(ContactProfile))
+        after = self.changed(before)
         if after != before:
             yield ContactChanged(contact_id=self.contact_id, before=before, after=after)
