@@ -70,7 +70,8 @@ async def test_a_token_says_who_asks_about_which_tenant(issuer: Issuer, verifier
 @pytest.mark.parametrize(
     "claims",
     [
-        {"exp": timedelta(minutes=-2)},
+        {"exp": timedelta(seconds=-1)},
+        {"exp": timedelta()},
         {"nbf": timedelta(hours=1)},
         {"iat": timedelta(hours=1)},
         {"aud": "others"},
@@ -82,7 +83,7 @@ async def test_a_token_says_who_asks_about_which_tenant(issuer: Issuer, verifier
         {"sub": ""},
         {"roles": "admin"},
         {"email_id": "x"},
-        *({name: None} for name in ("exp", "iat", "aud", "iss", "sub", "kind")),
+        *({name: None} for name in ("exp", "aud", "iss", "sub", "kind")),
     ],
     ids=str,
 )
@@ -92,14 +93,15 @@ async def test_a_claim_that_is_wrong_or_missing_is_refused(
     assert await refused(verifier, forged(issuer, **claims))
 
 
-async def test_clocks_may_differ_by_a_minute(issuer: Issuer, verifier: Verifier) -> None:
-    assert not await refused(verifier, issuer.token(**STAFF, exp=int(time.time()) - 30))
+async def test_the_issuers_clock_may_be_ahead_by_less_than_a_minute(issuer: Issuer, verifier: Verifier) -> None:
+    assert not await refused(verifier, issuer.token(**STAFF, iat=int(time.time()) + 30))
+    assert not await refused(verifier, forged(issuer, iat=None))
 
 
 async def test_a_remembered_token_is_refused_once_it_has_expired(issuer: Issuer, verifier: Verifier) -> None:
-    expiring = issuer.token(**STAFF, exp=int(time.time()) - tokens.LEEWAY_SECONDS + 1)
+    expiring = issuer.token(**STAFF, exp=int(time.time()) + 2)
     await verifier.verify(expiring)
-    while time.time() < jwt.decode(expiring, options={"verify_signature": False})["exp"] + tokens.LEEWAY_SECONDS:
+    while time.time() < jwt.decode(expiring, options={"verify_signature": False})["exp"]:
         await verifier.verify(issuer.token(**STAFF))
     assert await refused(verifier, expiring)
 

@@ -111,7 +111,7 @@ def token(
     kind: Annotated[Kind, typer.Option(help="What sort of principal it speaks for.")] = "staff",
     role: Annotated[list[str] | None, typer.Option(help="A role of staff; admin, unless said.")] = None,
     scope: Annotated[list[str] | None, typer.Option(help="A scope of a service.")] = None,
-    sub: Annotated[str | None, typer.Option(help="Whose it is; the demo tenant's admin, unless said.")] = None,
+    sub: Annotated[str | None, typer.Option(help="Whose it is; the tenant's first admin, unless said.")] = None,
     email_id: Annotated[str | None, typer.Option(help="The address that a contact came in with.")] = None,
     expires: Annotated[int, typer.Option(help="Seconds from now; below 0, it has expired.")] = EXPIRES_SECONDS,
     claims: Annotated[str, typer.Option(help="JSON of claims that replace any other; null takes one out.")] = "{}",

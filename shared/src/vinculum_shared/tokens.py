@@ -27,8 +27,8 @@ from vinculum_shared.problems import FieldError, Forbidden, Invalid, Unauthorize
 
 AUDIENCE: Final = "vinculum"
 ALGORITHMS: Final = ("EdDSA", "ES256")
-REQUIRED_CLAIMS: Final = ("exp", "iat", "aud", "iss", "sub", "kind")
-LEEWAY_SECONDS: Final = 60
+REQUIRED_CLAIMS: Final = ("exp", "aud", "iss", "sub", "kind")
+AHEAD_SECONDS_MAX: Final = 60  # of the issuer's clock
 VERIFIED_MAX: Final = 10_000  # tokens remembered: checking a signature costs 110 µs
 REMEMBERED_SECONDS: Final = 60  # a key that is taken out of the set is good for no longer than that
 KEYS_SECONDS_MAX: Final = 300.0  # keys at a URL are fetched again after that
@@ -146,15 +146,17 @@ class Verifier:
                 algorithms=[key.algorithm_name],
                 audience=AUDIENCE,
                 issuer=self.issuer,
-                leeway=LEEWAY_SECONDS,
+                leeway=AHEAD_SECONDS_MAX,
                 options={"require": list(REQUIRED_CLAIMS)},
             )
+            if claims["exp"] <= time.time():
+                raise jwt.ExpiredSignatureError
             principal = Principal.model_validate(claims)
         except (jwt.PyJWTError, ValidationError) as error:
             raise Unauthorized(reason=type(error).__name__) from None
         if len(self._verified) >= VERIFIED_MAX:
             del self._verified[next(iter(self._verified))]
-        until = min(claims["exp"] + LEEWAY_SECONDS, time.time() + REMEMBERED_SECONDS)
+        until = min(claims["exp"], time.time() + REMEMBERED_SECONDS)
         self._verified[token] = (until, principal)
         return principal
 
