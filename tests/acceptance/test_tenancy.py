@@ -222,6 +222,23 @@ async def test_staff_can_do_what_both_token_and_record_say(stack: Stack) -> None
     assert await firm.refused("GET", "/policy", token=promoted) == (403, "forbidden")
 
 
+async def test_a_role_is_what_it_may_do_with_the_log(stack: Stack) -> None:
+    firm = await stack.tenant("dynamics")
+    assert stack.token(tenant=firm.id)  # of the first admin, whose id is in the log
+    for role, of_log, of_positions in (
+        ("manager", 200, 200),
+        ("agent", 200, 200),
+        ("viewer", 200, 200),
+        ("operator", 403, 200),
+    ):
+        token = await firm.staff(role)
+        assert (await firm.ask("GET", "/log", token=token)).status_code == of_log, role
+        assert (await firm.ask("GET", "/log/positions", token=token)).status_code == of_positions, role
+    limiting = await stack.tenant("taxdome")
+    answer = await limiting.refused("GET", "/log", token=await limiting.staff("agent"))
+    assert answer == (403, "forbidden")  # it has all accounts, and he sees those that he manages
+
+
 async def test_without_the_scope_nothing_personal_is_told(stack: Stack) -> None:
     firm = await stack.tenant("taxdome")
     phone, address = "+39 011 555 0199", firm.address("canary")

@@ -17,7 +17,7 @@ from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.postgres import Pool
 from vinculum_shared.problems import FieldError, Forbidden, Invalid, TooMany
 from vinculum_shared.snapshots import of_tenant
-from vinculum_shared.tokens import OPERATORS, Principal
+from vinculum_shared.tokens import OPERATORS, READERS, Principal
 
 router = APIRouter(prefix="/v1", tags=["log"])
 
@@ -75,7 +75,7 @@ async def positions(request: Request, principal: Bearer) -> Response:
     else:
         tenant = principal.the_tenant
         async with of_tenant(request.state.reader, tenant) as db:
-            await may_read(db, principal, scope="log", roles=OPERATORS)
+            await may_read(db, principal, scope="log", roles=READERS | OPERATORS)
             found = {tenant: await reading.last_position(db, tenant)}
     return Response(orjson.dumps({"positions": found}), media_type="application/json")
 
@@ -141,7 +141,8 @@ def _page(lines: list[Line], checkpoint: int | None, reached: int | None = None)
 
 async def _may_read_log(request: Request, principal: Principal) -> None:
     async with of_tenant(request.state.reader, principal.the_tenant) as db:
-        await may_read(db, principal, scope="log", roles=OPERATORS)
+        if await may_read(db, principal, scope="log"):
+            raise Forbidden("The log is of the whole tenant, and you see only what you manage.")
 
 
 def _of_all_tenants(principal: Principal, only: Filter) -> None:
