@@ -128,15 +128,18 @@ class TestSending:
 
 class TestReminding:
     def test_is_for_what_is_overdue_not_for_what_is_due_today(self) -> None:
-        case, account, _, _, record = an_invoice_of_two()
+        case, _, _, _, record = an_invoice_of_two()
         remind = RemindRecord(record_id=record, kind="overdue")
         assert case.refused(remind, NotOverdue).facts == {"record_id": record, "due": case.at.date()}
-        case.refused(RemindRecord(record_id=invoice(case, account), kind="overdue"), NotOverdue)
         case.at += timedelta(days=1)
         outcome = case.when(remind)
         (event,) = outcome.events
         assert isinstance(event, RecordReminded)
         assert (event.topic, event.kind, outcome.cautions) == ("invoice", "overdue", ())
+
+    def test_of_what_has_no_date_is_up_to_whoever_asks_for_it(self) -> None:
+        case, account, _, _, _ = an_invoice_of_two()
+        assert case.when(RemindRecord(record_id=invoice(case, account), kind="overdue")).types == ["RecordReminded"]
 
     def test_of_what_nobody_wants_mail_about_is_warned_of(self) -> None:
         case, account, first, _, record = an_invoice_of_two()

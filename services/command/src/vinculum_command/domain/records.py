@@ -101,7 +101,7 @@ class SendRecord(Command):
 
 
 class RemindRecord(Command):
-    """Remind of a record that is overdue those who want mail about its topic (PX-7)."""
+    """Remind those who want mail about its topic of a record that is overdue (PX-7): past its date, if it has one."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("record", "record_id")
 
@@ -114,7 +114,7 @@ class RemindRecord(Command):
         assert record.account_id
         topic, due = RECORD_TYPES[record.type].topic, record.terms.due
         found = _default_recipients(heads, record.account_id, topic)
-        if due is None or due >= heads.at.date():
+        if due and due >= heads.at.date():
             raise NotOverdue(record_id=self.record_id, due=due)
         yield RecordReminded(
             record_id=self.record_id,
