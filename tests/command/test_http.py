@@ -4,7 +4,6 @@ import asyncio
 from typing import Any
 from uuid import UUID, uuid4
 
-import orjson
 import pytest
 
 from support.service import Service
@@ -58,7 +57,9 @@ NOBODY = UUID("01990000-0000-7000-8000-0000000000ff")
         ("POST", "/accounts", {"name": "a\x00b"}, 422, "invalid"),
         ("POST", "/accounts", {"name": "A", "link_contacts": [{"contact_id": NOBODY}]}, 422, "invalid"),
         ("PATCH", f"/accounts/{NOBODY}", {"name": "A"}, 404, "account_not_found"),
-        ("PATCH", "/accounts/none", {"name": "A"}, 404, "not_found"),
+        ("PATCH", "/accounts/nope", {"name": "A"}, 404, "account_not_found"),
+        ("PATCH", f"/accounts/{NOBODY}", {"name": "A", "account_id": str(NOBODY)}, 422, "unknown_field"),
+        ("PUT", f"/accounts/{NOBODY}/contacts/nope", {}, 404, "contact_not_found"),
         ("PUT", "/policy", {"profile": "taxdome", "overrides": {"no_such": 1}}, 422, "invalid"),
         ("POST", f"/contacts/{NOBODY}/emails", {"address": "a@example.com"}, 404, "contact_not_found"),
         ("POST", "/contacts", {"emails": [{"address": "no address"}]}, 422, "invalid"),
@@ -158,14 +159,34 @@ async def test_a_batch_answers_each_line_in_order(service: Service) -> None:
         {"command": "Nothing"},
         {"command": "ChangeAccount", "account_id": uuid4(), "name": "B"},
     ]
-    content = b"\n".join(orjson.dumps(line, default=str) for line in lines) + b"\nnot json\n"
-    answer = await firm.http.post(
-        "/v1/commands/batch", content=content, headers={"Authorization": f"Bearer {firm.token}"}
-    )
-    answers = [orjson.loads(line) for line in answer.text.splitlines()]
+    answers = await firm.batch(*lines, b"not json")
     assert [a["status"] for a in answers] == [201, 201, 422, 201, 200, 200, 409, 422, 404, 400]
     assert answers[6]["code"] == "last_contact"
     assert answers[8]["code"] == "account_not_found"
+
+
+async def test_a_dry_batch_decides_each_line_upon_those_before_it(service: Service) -> None:
+    firm = await service.register("dynamics")
+    account = uuid4()
+    lines = [
+        {"command": "CreateAccount", "id": account, "name": "A"},
+        {"command": "ArchiveAccount", "account_id": account},
+        {"command": "ChangeAccount", "account_id": account, "name": "B"},
+    ]
+    answers = await firm.batch(*lines, dry_run="true")
+    assert [(a["status"], a.get("code")) for a in answers] == [(200, None), (200, None), (409, "account_archived")]
+    assert (await firm.done("GET", "/log/positions"))["positions"] == {firm.tenant: 3}
+
+
+async def test_of_a_line_every_id_is_a_field(service: Service) -> None:
+    firm = await service.register("dynamics")
+    for line, code in (
+        ({"command": "ArchiveAccount"}, "missing"),
+        ({"command": "ArchiveAccount", "account_id": "nope"}, "uuid_parsing"),
+    ):
+        (answer,) = await firm.batch(line)
+        assert (answer["status"], answer["code"]) == (422, "invalid")
+        assert [(error["pointer"], error["code"]) for error in answer["errors"]] == [("/account_id", code)]
 
 
 async def test_a_large_batch_keeps_its_order(service: Service) -> None:
@@ -173,12 +194,7 @@ async def test_a_large_batch_keeps_its_order(service: Service) -> None:
     account, contact = await firm.account(), await firm.contact()
     link = {"account_id": account, "contact_id": contact}
     lines = [{"command": "PutLink" if n % 2 == 0 else "UnlinkContact", **link} for n in range(600)]
-    answer = await firm.http.post(
-        "/v1/commands/batch",
-        content=b"\n".join(orjson.dumps(line, default=str) for line in lines),
-        headers={"Authorization": f"Bearer {firm.token}"},
-    )
-    assert [orjson.loads(line)["status"] for line in answer.text.splitlines()] == [201, 200] * 300
+    assert [answer["status"] for answer in await firm.batch(*lines)] == [201, 200] * 300
 
 
 async def test_one_key_sent_three_times_at_once_has_one_effect(service: Service) -> None:

@@ -1,17 +1,24 @@
 """`verify` folds the log again, and finds what differs."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from support.commands import Store, event_store
+from support.waiting import until
 from vinculum_command import reading
+from vinculum_command.domain.access import SetPortalAccess
 from vinculum_command.domain.accounts import ArchiveAccount, CreateAccount
 from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX
 from vinculum_command.domain.links import LinkContacts
 from vinculum_command.verify import Findings, verify_tenant
-from vinculum_shared.contracts.values import AccountId
+from vinculum_shared.contracts.envelope import Recorded
+from vinculum_shared.contracts.events import Event
+from vinculum_shared.contracts.links import PortalAccessChanged
+from vinculum_shared.contracts.values import AccountId, ContactId
 
 pytestmark = pytest.mark.integration
 
@@ -58,8 +65,29 @@ async def test_what_is_too_large_for_one_commit_goes_on_in_others(store: Store) 
     await store.register("acme", "zoho")
     account = await create(store, "acme")
     count = LINKS_AT_ONCE_MAX + 300
+    contacts: list[ContactId] = []
     for start in range(0, count, 100):
         numbers = range(start, min(start + 100, count))
-        contacts = [{"new_contact": {"emails": [{"address": f"{n}@example.com"}]}} for n in numbers]
-        await store.give("acme", LinkContacts.model_validate({"account_id": account, "contacts": contacts}))
+        new = {ContactId(uuid4()): f"{n}@example.com" for n in numbers}
+        lines = [{"new_contact": {"id": id_, "emails": [{"address": address}]}} for id_, address in new.items()]
+        await store.give("acme", LinkContacts.model_validate({"account_id": account, "contacts": lines}))
+        contacts += new
+    logins = [SetPortalAccess(account_id=account, contact_id=each, login=True) for each in contacts]
+    await asyncio.gather(*(store.give("acme", each) for each in logins))
+    await store.give("acme", ArchiveAccount(account_id=account))
+
+    async def all_suspended() -> bool:
+        return sum(suspends(event) for event in await store.log("acme")) == count
+
+    await until(all_suspended)
     assert (await verified(store, "acme")).good
+    log = await store.log("acme")
+    (archived,) = [event for event in log if event.type == "AccountArchived"]
+    first, last = [event for event in log if event.command_id == archived.command_id], log[-1]
+    assert (first[-1].commit_size, first[-1].causation_id) == (LINKS_AT_ONCE_MAX + 1, None)
+    assert (last.commit_size, last.causation_id, last.correlation_id) == (300, archived.command_id, archived.command_id)
+    assert last.actor.kind == "system"
+
+
+def suspends(event: Recorded[Event]) -> bool:
+    return isinstance(event.data, PortalAccessChanged) and event.data.to == "suspended"

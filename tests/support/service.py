@@ -37,6 +37,13 @@ class Service:
         content = None if body is None else orjson.dumps(body, default=str)
         return await self.http.request(method, f"/v1{path}", content=content, headers=headers, **rest)
 
+    async def batch(self, *lines: Any, **params: str) -> list[dict[str, Any]]:
+        """Give the answers to lines; one in bytes is sent as it is."""
+        content = b"\n".join(line if isinstance(line, bytes) else orjson.dumps(line, default=str) for line in lines)
+        headers = {"Authorization": f"Bearer {self.token}"}
+        answer = await self.http.post("/v1/commands/batch", content=content, headers=headers, params=params)
+        return [orjson.loads(line) for line in answer.text.splitlines()]
+
     async def done(self, method: str, path: str, body: Any = None, **rest: Any) -> dict[str, Any]:
         answer = await self.ask(method, path, body, **rest)
         assert answer.status_code in (200, 201), answer.text

@@ -82,6 +82,12 @@ class ContactNotFound(NotFound):
     """There is no such contact."""
 
 
+def nothing_at(parameter: str) -> NotFound:
+    """Give the problem of a path with something in the place of `parameter` that can't be its value."""
+    code = f"{parameter.removesuffix('_id')}_not_found"
+    return next((problem for problem in NotFound.__subclasses__() if problem.code == code), NotFound)()
+
+
 class MethodNotAllowed(Problem):
     """This address does not know that method."""
 

@@ -191,8 +191,9 @@ async def answer_invalid_request(_: Request, error: Exception) -> Response:
     found = error.errors()
     if any(each["type"] == "json_invalid" for each in found):
         return problem_response(Malformed("The body is not JSON."))
-    if any(each["loc"][0] == "path" for each in found):
-        return problem_response(NotFound())
+    in_path = [each["loc"][1] for each in found if each["loc"][0] == "path"]
+    if in_path:
+        return problem_response(problems.nothing_at(in_path[0]))
     in_body = [each | {"loc": each["loc"][1:]} for each in found if each["loc"][0] == "body"]
     elsewhere = [
         FieldError(pointer=f"?{each['loc'][1]}", code=each["type"], detail=each["msg"])

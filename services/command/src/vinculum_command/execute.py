@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import string
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import ClassVar, Final, NamedTuple
 
@@ -88,25 +88,38 @@ class Executor:
             self._wake.set()
         return waiting
 
-    async def dry_run(self, order: Order) -> Answer:
-        """Decide upon what is committed, and write nothing."""
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        group = Group([Waiting(order, Key(order.tenant, "", ""), KEPT_FOR_GENERATED, future)])
+    async def dry_run(self, orders: Iterable[Order]) -> list[asyncio.Future[Answer]]:
+        """Decide upon what is committed, each upon those before it, and write nothing. All answers are there."""
+        loop = asyncio.get_running_loop()
+        group = Group(
+            [Waiting(order, Key(order.tenant, "", ""), KEPT_FOR_GENERATED, loop.create_future()) for order in orders]
+        )
         try:
             async with self._dry_runs, self._db.acquire() as db:
                 await group.decide(db, Cache(), self.hashed)
         except OUTAGE as error:
             raise Unavailable from error
-        outcome = group.outcomes[0]
-        if outcome.refusal:
-            raise outcome.refusal
-        return outcomes.answer(group.waiting[0], outcome, None)
+        for waiting, outcome in zip(group.waiting, group.outcomes, strict=True):
+            if outcome.refusal:
+                waiting.refuse(outcome.refusal)
+            else:
+                waiting.give(outcomes.answer(waiting, outcome, None))
+        return [waiting.answer for waiting in group.waiting]
 
-    def follow(self, tenant: str, command: Command, order: Order | None = None) -> None:
+    def follow(self, cause: Order, command: Command) -> None:
         """Let a command wait that follows from another one."""
-        correlation_id = order.correlation_id or order.command_id if order else None
-        following = Order(tenant, command, SYSTEM, datetime.now(UTC), correlation_id=correlation_id)
-        self.submit(following).answer.add_done_callback(lambda answer: self._followed(following, answer))
+        following = Order(
+            cause.tenant,
+            command,
+            SYSTEM,
+            datetime.now(UTC),
+            correlation_id=cause.correlation_id or cause.command_id,
+            causation_id=cause.command_id,
+        )
+        self._go_on(following)
+
+    def _go_on(self, order: Order) -> None:
+        self.submit(order).answer.add_done_callback(lambda answer: self._followed(order, answer))
 
     async def settle(self, tenant: str, command: Command) -> None:
         """Carry out a command that goes on with an earlier one, and wait for it. A refusal is logged."""
@@ -119,7 +132,7 @@ class Executor:
         """Submit what was refused for want of a Postgres once more. Any other refusal is a fault of ours."""
         error = None if answer.cancelled() else answer.exception()
         if isinstance(error, Unavailable) and not self._stopping:
-            self.follow(order.tenant, order.command, order)
+            self._go_on(order)
         elif error:
             log.error("following_command_refused", reason=type(error).__name__)
 
@@ -256,7 +269,7 @@ class Executor:
 
     def _follow_up(self, waiting: Waiting, outcome: Outcome) -> None:
         for command in outcome.following:
-            self.follow(waiting.order.tenant, command, waiting.order)
+            self.follow(waiting.order, command)
 
     def hashed(self, address: str) -> str:
         """Give the keyed hash by which an address is compared: only the case of ASCII letters doesn't count."""

@@ -99,6 +99,7 @@ def add_events(append: Append, order: Order, recorded: list[Recording]) -> None:
         actor=envelope.actor(kind=caller.kind, id=caller.id),
         command_id=order.command_id,
         correlation_id=order.correlation_id or order.command_id,
+        causation_id=order.causation_id,
         traceparent=order.traceparent,
         reason=command.__dict__.get("reason"),  # getattr of what a model lacks is slow
         effective_at=command.__dict__.get("effective_at"),
@@ -145,7 +146,7 @@ def answer(waiting: Waiting, outcome: Outcome, position: int | None) -> Answer:
     """Give the answer of a command whose last event has that position; None for a dry run."""
     first = None if position is None else position - len(outcome.recorded) + 1
     return Answer(
-        status=outcome.status,
+        status=200 if position is None else outcome.status,
         id=waiting.order.command.answer_id(),
         version=outcome.version,
         position=position,

@@ -23,7 +23,7 @@ from vinculum_shared.contracts.accounts import (
     AccountRestored,
 )
 from vinculum_shared.contracts.links import LinkTerms
-from vinculum_shared.contracts.values import AccountId, Details, ExternalIdsPatch, Name
+from vinculum_shared.contracts.values import AccountId, DetailsPatch, ExternalIdsPatch, Name
 
 
 class NewMember(LinkTerms, NewContact):
@@ -70,7 +70,7 @@ class ChangeAccount(Command):
     account_id: AccountId
     name: Name = ""
     kind: AccountKind | None = None
-    details: Details | None = None
+    details: DetailsPatch | None = None
     external_ids: ExternalIdsPatch | None = None
 
     def decide(self, heads: Heads) -> Decision:
@@ -78,7 +78,7 @@ class ChangeAccount(Command):
         before = heads.account(self.account_id).profile
         assert before
         after = self.changed(before)
-        if after != before:
+        if after.model_dump_json() != before.model_dump_json():  # in JSON, 1 is not true
             yield AccountChanged(account_id=self.account_id, before=before, after=after)
 
 

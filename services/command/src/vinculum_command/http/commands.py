@@ -5,6 +5,7 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 import orjson
@@ -31,7 +32,10 @@ from vinculum_shared.problems import (
     NotFound,
     PreconditionFailed,
     Problem,
+    TooLarge,
+    UnknownField,
     invalid,
+    nothing_at,
     pointer,
 )
 from vinculum_shared.serving import Internal, json_object
@@ -42,6 +46,7 @@ log = structlog.get_logger()
 BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
 BATCH_PATH: Final = "/v1/commands/batch"
 IN_FLIGHT_MAX: Final = 128  # lines of one batch
+DRY_LINES_MAX: Final = 1_000  # decided in one go, while nothing else is
 NDJSON: Final = "application/x-ndjson"
 
 
@@ -93,30 +98,41 @@ def endpoint(command: type[Command]) -> Callable[[Request], Awaitable[Response]]
     async def run(request: Request) -> Response:
         principal, execute = await bearer(request), cast(Executor, request.state.executor)
         key, dry_run = checked_key(request.headers.get("idempotency-key"), "?idempotency-key"), is_dry_run(request)
-        fields = await json_object(request)
-        order = ordered(command, fields | request.path_params, principal, request.headers.get("if-match"))
+        fields, in_path = await json_object(request), request.path_params
+        order = ordered(command, fields, principal, in_path=in_path, if_match=request.headers.get("if-match"))
         try:
-            answer = await (execute.dry_run(order) if dry_run else execute.execute(order, key))
+            answer = await ((await execute.dry_run([order]))[0] if dry_run else execute.execute(order, key))
         except Problem as problem:
             metrics.COMMANDS.labels(command.__name__, problem.code).inc()
             raise told(problem, order.command) from None
         metrics.COMMANDS.labels(command.__name__, outcome(answer)).inc()
-        return response(answer, order, 200 if dry_run else answer.status)
+        return response(answer, order)
 
     return run
 
 
 def ordered(
-    command: type[Command], fields: Mapping[str, Any], principal: Principal, if_match: str | None = None
+    command: type[Command],
+    fields: Mapping[str, Any],
+    principal: Principal,
+    *,
+    in_path: Mapping[str, str] = MappingProxyType({}),
+    if_match: str | None = None,
 ) -> Order:
-    """Read a command of a caller, from outside."""
+    """Read a command of a caller, from outside. A field has one place: what the path has, the body has not."""
+    twice = [
+        FieldError(pointer=pointer([name]), code=UnknownField.code, detail="it is in the path")
+        for name in fields.keys() & in_path.keys()
+    ]
+    if twice:
+        raise UnknownField(errors=twice)
     try:
-        parsed = command.model_validate(fields)
+        parsed = command.model_validate({**fields, **in_path})
     except ValidationError as error:
-        errors = error.errors()
-        if any(each["loc"][0] in PATH_FIELDS[command] for each in errors if each["loc"]):
-            raise NotFound from None
-        raise invalid(errors) from None
+        for each in error.errors():
+            if each["loc"] and each["loc"][0] in in_path:
+                raise nothing_at(str(each["loc"][0])) from None
+        raise invalid(error.errors()) from None
     caller = as_caller(principal)
     tenant = parsed.tenant if isinstance(parsed, RegisterTenant) else principal.the_tenant
     return given(tenant, parsed, caller, version_of(if_match))
@@ -177,15 +193,15 @@ def outcome(answer: Answer) -> str:
     return "replayed" if answer.replayed else "done" if answer.events else "nothing"
 
 
-def response(answer: Answer, order: Order, status: int) -> Response:
+def response(answer: Answer, order: Order) -> Response:
     headers = {"ETag": f'"{answer.version}"'}
     if answer.position is not None:
         headers["Vinculum-Position"] = str(answer.position)
     if answer.replayed:
         headers["Idempotency-Replayed"] = "true"
-    if status == 201:  # noqa: PLR2004
+    if answer.status == 201:  # noqa: PLR2004
         headers["Location"] = location(order.command, answer.id)
-    return Response(orjson.dumps(answer.to_dict()), status, headers, "application/json")
+    return Response(orjson.dumps(answer.to_dict()), answer.status, headers, "application/json")
 
 
 def location(command: Command, new_id: str) -> str:
@@ -219,38 +235,50 @@ async def batch(request: Request) -> Response:
     A line sees what the lines before it did. A bad line fails alone.
     """
     principal, execute, dry_run = await bearer(request), cast(Executor, request.state.executor), is_dry_run(request)
-    lines = (await request.body()).splitlines()
+    lines = [line for line in (await request.body()).splitlines() if line.strip()]
     as_caller(principal)
-    return StreamingResponse(answers(lines, principal, execute, dry_run=dry_run), media_type=NDJSON)
+    if dry_run:
+        return Response(await dry_answers(lines, principal, execute), media_type=NDJSON)
+    return StreamingResponse(answers(lines, principal, execute), media_type=NDJSON)
 
 
-async def answers(
-    lines: list[bytes], principal: Principal, execute: Executor, *, dry_run: bool
-) -> AsyncIterator[bytes]:
+async def answers(lines: list[bytes], principal: Principal, execute: Executor) -> AsyncIterator[bytes]:
     under_way: deque[Awaitable[bytes]] = deque()
     for line in lines:
-        if not line.strip():
-            continue
-        under_way.append(started(line, principal, execute, dry_run=dry_run))
+        under_way.append(started(line, principal, execute))
         if len(under_way) >= IN_FLIGHT_MAX:
             yield await under_way.popleft()
     while under_way:
         yield await under_way.popleft()
 
 
-def started(line: bytes, principal: Principal, execute: Executor, *, dry_run: bool) -> Awaitable[bytes]:
+def started(line: bytes, principal: Principal, execute: Executor) -> Awaitable[bytes]:
     """Queue a line's command at once, so that lines keep their order; its answer is awaited later."""
     try:
-        command, key, fields = parsed_line(line)
-        order = ordered(command, fields, principal)
+        order, key = read_line(line, principal)
     except Problem as problem:
         return line_of(settled(problem), None)
-    if dry_run:
-        return line_of(asyncio.ensure_future(execute.dry_run(order)), order.command)
     return line_of(execute.submit(order, key).answer, order.command)
 
 
-def parsed_line(line: bytes) -> tuple[type[Command], str | None, dict[str, Any]]:
+async def dry_answers(lines: list[bytes], principal: Principal, execute: Executor) -> bytes:
+    if len(lines) > DRY_LINES_MAX:
+        raise TooLarge(f"A dry run takes at most {DRY_LINES_MAX} lines.", lines_max=DRY_LINES_MAX)
+    read: list[Order | Problem] = []
+    for line in lines:
+        try:
+            read.append(read_line(line, principal)[0])
+        except Problem as problem:
+            read.append(problem)
+    decided = iter(await execute.dry_run([each for each in read if isinstance(each, Order)]))
+    told_of = [
+        line_of(next(decided), each.command) if isinstance(each, Order) else line_of(settled(each), None)
+        for each in read
+    ]
+    return b"".join([await each for each in told_of])
+
+
+def read_line(line: bytes, principal: Principal) -> tuple[Order, str | None]:
     try:
         fields = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -262,7 +290,7 @@ def parsed_line(line: bytes) -> tuple[type[Command], str | None, dict[str, Any]]
     if command is None:
         detail = f"one of {', '.join(COMMANDS)}"
         raise Invalid(errors=[FieldError(pointer="/command", code="unknown_command", detail=detail)])
-    return command, checked_key(key, "/idempotency_key"), fields
+    return ordered(command, fields, principal), checked_key(key, "/idempotency_key")
 
 
 def settled(problem: Problem) -> asyncio.Future[Answer]:
