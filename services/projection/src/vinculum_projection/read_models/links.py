@@ -231,7 +231,8 @@ async def related_accounts(account_id: AccountId, read: Reader, paging: Paged) -
 def link(row: Row) -> Row:
     preferences = NotificationPreferences(topics=row["topics"], by_email=row["topics_by_email"])
     emails = [each | {"topics": topics_of(preferences, each)} for each in row["emails"]]
-    return row | {"emails": emails, "topics": {topic: topic in row["topics"] for topic in TOPICS}}
+    reached = [each["topics"] for each in emails] or [{topic: topic in row["topics"] for topic in TOPICS}]
+    return row | {"emails": emails, "topics": {topic: any(each[topic] for each in reached) for topic in TOPICS}}
 
 
 def topics_of(preferences: NotificationPreferences, email: Row) -> dict[Topic, bool]:
@@ -290,8 +291,14 @@ ACCOUNTS_OF_CONTACT: LiteralString = """
 RELATED: LiteralString = """
     WITH page AS MATERIALIZED (
         SELECT other.account_name, other.account_id,
-            jsonb_object_agg(mine.contact_id, greatest(mine.since, other.since)) AS shared
-        FROM links AS mine CROSS JOIN LATERAL (
+            jsonb_agg(jsonb_build_object('contact_id', mine.contact_id, 'since', greatest(mine.since, other.since),
+                'name', contact.name) ORDER BY contact.folded_name, mine.contact_id) AS via
+        FROM links AS mine LEFT JOIN LATERAL (
+            SELECT folded_name, nullif(concat_ws(' ', first_name, last_name), '') AS name FROM contacts
+            WHERE tenant = $1 AND contact_id BETWEEN mine.contact_id AND mine.contact_id
+            ORDER BY contact_id OFFSET 0
+        ) AS contact ON true
+        CROSS JOIN LATERAL (
             SELECT account_name, account_id, since FROM links
             WHERE tenant = $1 AND contact_id = mine.contact_id AND account_id <> $2
                 AND (account_name, account_id) > ($3, $4)
@@ -303,16 +310,8 @@ RELATED: LiteralString = """
         ORDER BY 1, 2
         LIMIT $5
     )
-    SELECT page.account_name, page.account_id,
-        jsonb_build_object('id', page.account_id, 'name', account.name) AS account,
-        (SELECT jsonb_agg(jsonb_build_object('contact_id', key, 'since', value, 'name', contact.name)
-                ORDER BY contact.folded_name, key)
-            FROM jsonb_each(shared) LEFT JOIN LATERAL (
-                SELECT folded_name, nullif(concat_ws(' ', first_name, last_name), '') AS name
-                FROM contacts WHERE tenant = $1 AND contact_id = key::uuid
-                LIMIT 1) AS contact ON true
-        ) AS via,
-        EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream = 'account/' || page.account_id) AS parked
+    SELECT account_name, account_id, jsonb_build_object('id', account_id, 'name', account.name) AS account, via,
+        EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream = 'account/' || account_id) AS parked
     FROM page CROSS JOIN LATERAL (
         SELECT name FROM accounts WHERE tenant = $1 AND account_id = page.account_id OFFSET 0) AS account
     ORDER BY account_name, account_id"""
