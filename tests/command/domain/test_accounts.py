@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 import pytest
+from pydantic import JsonValue
 
 from support.decisions import Case, new
 from vinculum_command.domain.accounts import ArchiveAccount, ChangeAccount, CreateAccount, RestoreAccount
@@ -80,6 +81,22 @@ def test_a_change_of_details_and_external_ids_is_a_merge_patch_and_the_event_has
     assert case.when(change).events == ()
 
 
+def test_details_are_merged_as_deep_as_they_go_and_lists_are_replaced() -> None:
+    case = Case.under("dynamics")
+    account = case.account(details={"address": {"city": "Cluj", "zip": "1"}, "tags": ["a", {"b": 1}]})
+    patch = {"address": {"zip": None, "lines": ["x"]}, "tags": ["c"]}
+    (event,) = case.when(ChangeAccount.model_validate({"account_id": account, "details": patch})).events
+    assert isinstance(event, AccountChanged)
+    assert event.after.details == {"address": {"city": "Cluj", "lines": ["x"]}, "tags": ["c"]}
+
+
+def test_one_is_not_true() -> None:
+    case = Case.under("dynamics")
+    account = case.account(details={"vip": 1})
+    assert case.when(ChangeAccount(account_id=account, details={"vip": 1})).events == ()
+    assert case.when(ChangeAccount(account_id=account, details={"vip": True})).types == ["AccountChanged"]
+
+
 def test_null_clears_details_and_external_ids() -> None:
     case = Case.under("dynamics")
     account = case.account(details={"city": "Cluj"}, external_ids={"crm": "7"})
@@ -96,6 +113,15 @@ def test_a_change_that_would_make_too_many_external_ids_is_refused() -> None:
     one_more = ChangeAccount(account_id=account, external_ids={"more": "x"})
     assert case.refused(one_more, Invalid).facts["errors"][0]["pointer"] == "/external_ids"
     case.given(ChangeAccount(account_id=account, external_ids={"more": "x", "id0": None}))
+
+
+def test_a_change_that_would_make_too_many_details_is_refused() -> None:
+    case = Case.under("dynamics")
+    account = case.account(details={f"detail{number}": 1 for number in range(100)})
+    one_more = ChangeAccount(account_id=account, details={"more": 1})
+    assert case.refused(one_more, Invalid).facts["errors"][0]["pointer"] == "/details"
+    others: dict[str, JsonValue] = {f"other{number}": 1 for number in range(100)}
+    case.given(ChangeAccount(account_id=account, details=others | {f"detail{number}": None for number in range(100)}))
 
 
 def test_an_archived_account_is_not_changed_until_it_is_restored() -> None:

@@ -6,7 +6,17 @@ from functools import lru_cache
 from typing import Annotated, Any, Final, NewType, Self, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 AccountId = NewType("AccountId", UUID)
 ContactId = NewType("ContactId", UUID)
@@ -33,6 +43,8 @@ def named(template: tuple[str, ...], fields: Mapping[str, Any]) -> str:
 
 NAME_LENGTH_MAX: Final = 500  # characters
 TEXT_LENGTH_MAX: Final = 10_000  # characters
+DETAILS_DEPTH_MAX: Final = 8  # objects and lists, one in another
+NUMBER_LIMIT: Final = 2**63
 
 
 class PersonalMark:
@@ -63,9 +75,9 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH_MAX
 Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH_MAX, pattern=r"^[^\x00]*$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_:.-]{0,63}$")]
 Locale = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")]
-ExternalIds = Annotated[dict[Code, Name], Field(max_length=20)]
-ExternalIdsPatch = dict[Code, Name | None]
-Details = Annotated[dict[Name, Text | int | float | bool | None], Field(max_length=100)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_NO_CONTROLS)]
+ExternalIds = Annotated[dict[Key, Name], Field(max_length=20)]
+ExternalIdsPatch = dict[Key, Name | None]
 Phones = Annotated[tuple[Name, ...], Field(max_length=20)]
 Address = Annotated[
     str,
@@ -75,6 +87,41 @@ Address = Annotated[
     ),
 ]
 """An e-mail address as it was typed. Mail goes to just this; `login/…` compares its canonical form."""
+
+
+def _readable(details: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    _check_readable(details)
+    return details
+
+
+def _check_readable(value: JsonValue, *path: str | int) -> None:
+    """Refuse what not everybody who stores or reads JSON can take."""
+    match value:
+        case dict() | list() if len(path) >= DETAILS_DEPTH_MAX:
+            raise misplaced("too_deep", f"objects and lists may be {DETAILS_DEPTH_MAX} deep", *path)
+        case dict():
+            for key, inner in value.items():
+                _check_readable(key, *path, key)
+                _check_readable(inner, *path, key)
+        case list():
+            for index, inner in enumerate(value):
+                _check_readable(inner, *path, index)
+        case str() if len(value) > TEXT_LENGTH_MAX:
+            raise misplaced("string_too_long", f"a text has at most {TEXT_LENGTH_MAX} characters", *path)
+        case str() if "\0" in value:
+            raise misplaced("nul", "a text has no NUL characters", *path)
+        case int() | float() if not abs(value) < NUMBER_LIMIT:
+            raise misplaced("number_too_large", "a number fits in 64 bits", *path)
+
+
+def misplaced(code: str, detail: str, *path: str | int) -> ValidationError:
+    """Give what a validator raises of a part of the value that it was given."""
+    error = InitErrorDetails(type=PydanticCustomError(code, detail), loc=path, input=None)
+    return ValidationError.from_exception_data("", [error])
+
+
+Details = Annotated[dict[str, JsonValue], Field(max_length=100), AfterValidator(_readable)]
+DetailsPatch = Annotated[dict[str, JsonValue], AfterValidator(_readable)]
 
 
 def _aware(at: datetime) -> datetime:
