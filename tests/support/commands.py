@@ -11,6 +11,7 @@ from uuid import UUID
 import orjson
 
 from support.databases import database
+from vinculum_command import reading
 from vinculum_command.domain.commands import Caller, Command, Order
 from vinculum_command.domain.tenants import RegisterTenant
 from vinculum_command.event_store import open_appender
@@ -59,22 +60,10 @@ class Store:
         return await self.executor.execute(order, key)
 
     async def log(self, tenant: str) -> list[Recorded[Event]]:
-        async with self.pool.acquire() as db:
-            await db.execute("SELECT set_config('vinculum.tenants', $1, false)", f"{{{tenant}}}")
-            rows = await db.fetch("SELECT * FROM events WHERE tenant = $1 ORDER BY position", tenant)
-        return [
-            envelope.decode(
-                envelope.wire(
-                    row["attributes"].encode(),
-                    row["data"].encode(),
-                    row["personal"] and row["personal"].encode(),
-                    row["position"],
-                    row["recorded_at"],
-                    row["effective_at"] or row["recorded_at"],
-                )
-            )
-            for row in rows
-        ]
+        pool = await reading.open_log(self.url, unsafe_durability=True)
+        async with pool, pool.acquire() as db:
+            lines, _ = await reading.log(db, tenant, 0, reading.SCANNED_MAX, only=reading.Filter(), personal=True)
+        return [envelope.decode(line.event) for line in lines]
 
 
 @asynccontextmanager
