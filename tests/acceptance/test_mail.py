@@ -212,6 +212,12 @@ async def test_looking_at_the_unsubscribe_page_changes_nothing_and_its_button_sw
     await firm.done("POST", f"/records/{others}/send")
     assert len(await firm.mails(firm.address("ada"), "invoice", count=3)) == 3
 
+    (listed,) = await firm.items(f"/accounts/{account}/contacts")
+    assert listed["topics"]["invoice"] is False
+    await firm.notify(account, ada, invoice=True)
+    await firm.done("POST", f"/records/{invoice}/send")
+    assert len(await firm.mails(firm.address("ada"), "invoice", count=4)) == 4
+
     unknown = await firm.stack.http.post(f"{firm.stack.notifier}/v1/unsubscribe/made-up")
     assert unknown.status_code == 404
 

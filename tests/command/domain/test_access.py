@@ -187,6 +187,8 @@ class TestTheUnitOfAccess:
         (event,) = case.when(on(account, contact)).events
         assert isinstance(event, PortalAccessChanged)
         assert event.email_id == case.email(contact, 0)
+        refusal = case.refused(on(account, contact, case.email(contact, 1)), Invalid)
+        assert refusal.facts["errors"][0]["pointer"] == "/email_id"
 
     def test_a_contact_s_login_stays_with_its_address_when_another_becomes_primary(self) -> None:
         case = Case.under("dynamics")
@@ -194,6 +196,7 @@ class TestTheUnitOfAccess:
         case.active(account, contact)
         case.given(ChangeEmail(contact_id=contact, email_id=case.email(contact, 1), primary=True))
         assert case.entry(account, contact).allowed
+        assert case.when(on(account, contact)).events == ()
         assert changes(case.when(off(account, contact))) == [("active", "off", "revoked")]
 
 

@@ -231,7 +231,8 @@ class TestLoads:
         account, *others = [
             case.account(new(f"c{n}@example.com", primary=True), contact, new(f"d{n}@example.com")) for n in range(4)
         ]
-        free, (_, stranger) = case.account(new()), case.linked()
+        member = new("g@example.com")
+        free, (_, stranger) = case.account(member), case.linked()
         for each in (account, *others):
             case.invited(each, contact)
         case.given(ArchiveAccount(account_id=others[0]))
@@ -273,7 +274,7 @@ class TestLoads:
             UnlinkContact: [pair],
             TransferContact: [{"contact_id": contact, "from_account_id": account, "to_account_id": free}],
             SetPortalAccess: [
-                {**pair, "login": True, "email_id": case.email(contact, 1)},
+                {"account_id": free, "contact_id": member["id"], "login": True},
                 {**pair, "login": False},
             ],
             SetPermissions: [{**pair, "features": []}],

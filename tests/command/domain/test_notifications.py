@@ -95,6 +95,18 @@ class TestPreferences:
         preferences = case.link(account, contact).preferences
         assert (preferences.topics, preferences.by_email) == ((), {second: {"invoice": True}})
 
+    def test_for_the_link_hold_for_all_its_addresses(self) -> None:
+        case = Case.under("taxdome")
+        account, contact = case.linked("b@example.com", "b@example.org")
+        first, second = case.email(contact, 0), case.email(contact, 1)
+        case.given(mail(account, contact, "task", "invoice", email_id=second))
+        case.given(mail(account, contact, "invoice", on=False, email_id=first))
+        case.given(mail(account, contact, "invoice"))
+        preferences = case.link(account, contact).preferences
+        assert (preferences.topics, preferences.by_email) == (("invoice",), {second: {"task": True}})
+        case.given(mail(account, contact, "task", on=False))
+        assert case.link(account, contact).preferences.by_email == {}
+
     def test_of_an_address_that_is_not_there_are_not_found(self) -> None:
         case = Case.under("taxdome")
         account, contact = case.linked("b@example.com")
@@ -127,8 +139,8 @@ class TestATopicIsUncovered:
     def test_by_turning_it_off_for_the_one_address(self) -> None:
         case = Case.under("taxdome")
         account, contact = case.linked("b@example.com", "b@example.org")
-        case.given(mail(account, contact, "invoice", email_id=case.email(contact, 1)))
         case.given(mail(account, contact, "invoice"))
+        case.given(mail(account, contact, "invoice", email_id=case.email(contact, 1)))
         off = mail(account, contact, "invoice", on=False, email_id=case.email(contact, 0))
         assert uncovered(case.when(off)) == []
         off = mail(account, contact, "invoice", on=False, email_id=case.email(contact, 1))

@@ -93,7 +93,7 @@ class SetPortalAccess(EffectiveAt):
         heads.check_active(self.account_id, self.contact_id)
         if heads.policy.access_unit == "none":
             raise PortalDisabled
-        email_id = self.email_id or self._only_address(heads, contact)
+        email_id = self._on(heads, link, contact)
         access = link.access.get(email_id)
         if access and (access.state == "active" or (access.state == "invited" and _fresh(access, heads.at))):
             return
@@ -109,17 +109,27 @@ class SetPortalAccess(EffectiveAt):
             raise _which_address()
         return self.email_id
 
-    def _only_address(self, heads: Heads, contact: Contact) -> EmailId:
+    def _on(self, heads: Heads, link: Link, contact: Contact) -> EmailId:
         if contact.primary_email is None:
             raise EmailRequired(contact_id=self.contact_id)
-        if heads.policy.access_unit == "email" and len(contact.emails) > 1:
+        if heads.policy.access_unit == "contact":
+            one = next(iter(link.access), contact.primary_email.email_id)
+            if self.email_id not in {None, one}:
+                raise _not_this_address()
+            return one
+        if self.email_id is None and len(contact.emails) > 1:
             raise _which_address()
-        return contact.primary_email.email_id
+        return self.email_id or contact.primary_email.email_id
 
 
 def _which_address() -> Invalid:
     detail = "there are several addresses, and each has a login of its own: say which"
     return Invalid(errors=[{"pointer": "/email_id", "code": "missing", "detail": detail}])
+
+
+def _not_this_address() -> Invalid:
+    detail = "the contact has one login, by the primary address that it was given for"
+    return Invalid(errors=[{"pointer": "/email_id", "code": "not_primary", "detail": detail}])
 
 
 class AcceptInvitation(Command):

@@ -52,7 +52,10 @@ class SetPermissions(Command):
 
 
 class SetNotifications(Command):
-    """Turn mail about topics on or off, for the link or for one address. Topics left out stay (PX-7)."""
+    """Turn mail about topics on or off, for the link or for one address. Topics left out stay (PX-7).
+
+    What is said for the link holds for all its addresses, whatever was said for one of them before (PX-8).
+    """
 
     TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
 
@@ -85,7 +88,14 @@ class SetNotifications(Command):
             own = {**before.by_email.get(self.email_id, {}), **self.topics}
             return before.evolve(by_email={**before.by_email, self.email_id: own})
         on = {topic: topic in before.topics for topic in TOPICS} | dict(self.topics)
-        return before.evolve(topics=tuple(topic for topic in TOPICS if on[topic]))
+        left = {
+            email_id: {topic: own for topic, own in each.items() if topic not in self.topics}
+            for email_id, each in before.by_email.items()
+        }
+        return before.evolve(
+            topics=tuple(topic for topic in TOPICS if on[topic]),
+            by_email={email_id: own for email_id, own in left.items() if own},
+        )
 
 
 def _held(heads: Heads, account_id: AccountId, contact_id: ContactId, topics: Iterable[Topic]) -> Iterator[Caution]:

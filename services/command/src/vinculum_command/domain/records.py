@@ -1,7 +1,6 @@
 """Records: what belongs to an account, is sent and reminded of."""
 
 from collections.abc import Collection, Iterable
-from datetime import date
 from decimal import Decimal
 from typing import Annotated, ClassVar, Self
 
@@ -27,7 +26,7 @@ from vinculum_shared.contracts.records import (
     ReminderKind,
 )
 from vinculum_shared.contracts.topics import Topic
-from vinculum_shared.contracts.values import AccountId, ContactId, RecordId
+from vinculum_shared.contracts.values import AccountId, ContactId, Day, RecordId
 from vinculum_shared.problems import Invalid
 from vinculum_shared.recipients import by_hand, recipients
 
@@ -45,7 +44,7 @@ class CreateRecord(RecordTerms, Command):
     account_id: AccountId | None = None
     contact_id: ContactId | None = None
     amount: Amount | None = None
-    due: date | None = None
+    due: Day | None = None
 
     @model_validator(mode="after")
     def _as_its_type_is(self) -> Self:
