@@ -1,11 +1,12 @@
 """What the types of fields take from outside, and what they refuse."""
 
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from vinculum_shared.contracts.values import Details, ExternalIds
+from vinculum_shared.contracts.values import Day, Details, ExternalIds, Instant
 
 pytestmark = pytest.mark.unit
 
@@ -71,3 +72,39 @@ class TestExternalIds:
     @pytest.mark.parametrize("key", ["", "a\nb", "a\0", "x" * 65])
     def test_have_no_other_keys(self, key: str) -> None:
         assert not takes(ExternalIds, {key: "A-17"})
+
+
+def reads(kind: Any, value: object) -> object:
+    """Give what the type makes of the value; None: it is refused."""
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError:
+        return None
+
+
+class TestAnInstant:
+    @pytest.mark.parametrize("text", ["2026-03-01T09:00:00Z", "2026-03-01T10:00:00+01:00", "2026-03-01 09:00Z"])
+    def test_is_written_with_its_time_zone(self, text: str) -> None:
+        assert reads(Instant, text) == datetime(2026, 3, 1, 9, tzinfo=UTC)
+
+    @pytest.mark.parametrize(
+        "value", [0, 1.5, True, "0", "1772355600", "2026-03-01T09:00:00", "2026-03-01", "March 1st", "", [], {}]
+    )
+    def test_is_nothing_else(self, value: object) -> None:
+        assert reads(Instant, value) is None
+
+    @pytest.mark.parametrize("text", ["0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "1899-12-31T23:59:59Z"])
+    def test_is_not_before_1900(self, text: str) -> None:
+        assert reads(Instant, text) is None
+        assert reads(Instant, "1900-01-01T00:00:00Z")
+
+
+class TestADay:
+    def test_is_written_as_a_date(self) -> None:
+        assert reads(Day, "2026-03-01") == date(2026, 3, 1)
+
+    @pytest.mark.parametrize(
+        "value", [0, 86_400, True, "0", "2026-03-01T00:00:00Z", "2026-02-30", "1899-12-31", "0001-01-01", "", [], {}]
+    )
+    def test_is_nothing_else(self, value: object) -> None:
+        assert reads(Day, value) is None

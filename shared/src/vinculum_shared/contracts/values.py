@@ -1,7 +1,8 @@
 """Value types that commands, events and heads share."""
 
+import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Final, NewType, Self, TypeVar
 from uuid import UUID
@@ -9,6 +10,7 @@ from uuid import UUID
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -45,6 +47,8 @@ NAME_LENGTH_MAX: Final = 500  # characters
 TEXT_LENGTH_MAX: Final = 10_000  # characters
 DETAILS_DEPTH_MAX: Final = 8  # objects and lists, one in another
 NUMBER_LIMIT: Final = 2**63
+YEAR_MIN: Final = 1900
+DATE: Final = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 class PersonalMark:
@@ -54,6 +58,7 @@ class PersonalMark:
 PERSONAL: Final = PersonalMark()
 
 T = TypeVar("T")
+D = TypeVar("D", bound=date)
 Personal = Annotated[T, PERSONAL]
 """A field of personal data. Always `| None`: erased, or left out for a reader without the `personal` scope."""
 
@@ -124,13 +129,33 @@ Details = Annotated[dict[str, JsonValue], Field(max_length=100), AfterValidator(
 DetailsPatch = Annotated[dict[str, JsonValue], AfterValidator(_readable)]
 
 
+def _written(at: object) -> object:
+    """Refuse numbers, also in text, which pydantic counts from 1970."""
+    if isinstance(at, date) or (isinstance(at, str) and DATE.match(at)):
+        return at
+    raise ValueError("give it as ISO 8601 has it, for example 2026-03-01")
+
+
+def _day(day: object) -> object:
+    if isinstance(day, str) and not DATE.fullmatch(day):
+        raise ValueError("give a date without a time, for example 2026-03-01")
+    return day
+
+
 def _aware(at: datetime) -> datetime:
     if at.tzinfo is None:
         raise ValueError("give a time zone, for example 2026-03-01T09:00:00Z")
     return at
 
 
-Instant = Annotated[datetime, AfterValidator(_aware)]
+def _recent(at: D) -> D:
+    if at.year < YEAR_MIN:
+        raise ValueError(f"must not be before {YEAR_MIN}")
+    return at
+
+
+Instant = Annotated[datetime, BeforeValidator(_written), AfterValidator(_aware), AfterValidator(_recent)]
+Day = Annotated[date, BeforeValidator(_day), BeforeValidator(_written), AfterValidator(_recent)]
 
 
 class Value(BaseModel):
