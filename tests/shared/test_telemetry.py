@@ -39,3 +39,10 @@ def test_an_exception_is_told_by_its_types_and_places() -> None:
     assert told["among"][0]["places"][-1].endswith(" raises")
     assert told["among"][1]["message"] == "Do this."
     assert "Mario" not in str(told)
+
+
+def test_what_is_logged_on_behalf_of_a_cause_tells_its_trace() -> None:
+    parent = telemetry.continued(None)
+    with telemetry.continuing(parent):
+        assert telemetry.of_trace(None, "", {"event": "x"})["trace_id"] == telemetry.trace_id(parent)
+    assert "trace_id" not in telemetry.of_trace(None, "", {"event": "x"})

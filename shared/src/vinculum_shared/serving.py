@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -40,12 +40,12 @@ CHECK_SECONDS_MAX: Final = 3.0
 Check = Callable[[Request], Awaitable[None]]
 """Raises if what the service needs isn't there."""
 
-SECURITY_HEADERS: Final = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+SECURITY_HEADERS: Final = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+)
 
 
 class TooSlow(Problem):
@@ -266,14 +266,11 @@ class Answers:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                for name, value in SECURITY_HEADERS.items():
-                    headers.setdefault(name, value)
+                own = {name for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(each for each in SECURITY_HEADERS if each[0] not in own)]
             await send(message)
 
-        parent = telemetry.continued(Headers(scope=scope).get("traceparent"))
-        reset = telemetry.traceparent.set(parent)
-        with structlog.contextvars.bound_contextvars(trace_id=telemetry.trace_id(parent)):
+        with telemetry.continuing(telemetry.continued(Headers(scope=scope).get("traceparent"))):
             try:
                 await self.app(scope, receive, send_answer)
             except ClientDisconnect:
@@ -284,7 +281,6 @@ class Answers:
                     raise
                 await problem_response(Internal())(scope, receive, send_answer)
             finally:
-                telemetry.traceparent.reset(reset)
                 metrics.HTTP_SECONDS.labels(scope["method"], route(scope), status).observe(time.perf_counter() - began)
 
 

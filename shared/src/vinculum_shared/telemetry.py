@@ -9,6 +9,8 @@ import re
 import secrets
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -54,6 +56,7 @@ def configure(service: str, log_format: Literal["json", "console"]) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         of_service,
+        of_trace,
         places_of_exception,
         known_fields,
     ]
@@ -76,6 +79,11 @@ def configure(service: str, log_format: Literal["json", "console"]) -> None:
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     for library in QUIET_LIBRARIES:
         logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def of_trace(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    parent = traceparent.get()
+    return {**event, "trace_id": trace_id(parent)} if parent else event
 
 
 def first_line(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -116,6 +124,16 @@ def continued(parent: str | None) -> str:
     match = TRACEPARENT.fullmatch(parent or "")
     trace, flags = match.groups() if match else (secrets.token_hex(16), "01")
     return f"00-{trace}-{secrets.token_hex(8)}-{flags}"
+
+
+@contextmanager
+def continuing(parent: str | None) -> Iterator[None]:
+    """Work on behalf of `parent`: logs tell its trace, and what is asked of others carries it on."""
+    reset = traceparent.set(parent)
+    try:
+        yield
+    finally:
+        traceparent.reset(reset)
 
 
 def trace_id(parent: str) -> str:

@@ -86,12 +86,11 @@ class Deliverer:
 
     async def attempt(self, claimed: Claimed) -> None:
         """Bring one mail a step further. If that fails, the others go on, and it is due again when its lease ends."""
-        trace = telemetry.trace_id(claimed.mail.traceparent) if claimed.mail.traceparent else None
-        try:
-            with structlog.contextvars.bound_contextvars(trace_id=trace):
+        with telemetry.continuing(claimed.mail.traceparent):
+            try:
                 await self.send(claimed)
-        except Exception:
-            log.exception("attempt_failed", tenant=claimed.mail.tenant, notification_id=str(claimed.mail.id))
+            except Exception:
+                log.exception("attempt_failed", tenant=claimed.mail.tenant, notification_id=str(claimed.mail.id))
 
     async def send(self, claimed: Claimed) -> None:
         reach("deliver.claimed")

@@ -22,7 +22,7 @@ from vinculum_command.domain.tenants import RegisterTenant
 from vinculum_command.execute import Executor
 from vinculum_command.http.callers import as_caller
 from vinculum_command.http.openapi import DRY_RUN, Acceptance, answer_schema, body_schema, parameters
-from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, ROUTES
+from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, PATHS, ROUTES
 from vinculum_command.outcomes import Answer
 from vinculum_shared import metrics, telemetry
 from vinculum_shared.problems import (
@@ -206,8 +206,7 @@ def response(answer: Answer, order: Order) -> Response:
 
 def location(command: Command, new_id: str) -> str:
     """Give the path of what is new: the route's own where it names it, else the id under it."""
-    path = next(route.partition(" ")[2] for route, each in ROUTES.items() if each is type(command))
-    found = path.format_map(command.__dict__)
+    found = PATHS[type(command)].format_map(command.__dict__)
     return f"/v1{found}" if "/" in new_id else f"/v1{found}/{new_id}"
 
 

@@ -58,7 +58,12 @@ ROUTES: Final[dict[str, type[Command]]] = {
 
 COMMANDS: Final[dict[str, type[Command]]] = {command.__name__: command for command in ROUTES.values()}
 
+PATHS: Final[dict[type[Command], str]] = {
+    command: route.partition(" ")[2] for route, command in reversed(ROUTES.items())
+}
+"""Of two routes of a command, the first."""
+
 PATH_FIELDS: Final[dict[type[Command], frozenset[str]]] = {
-    command: frozenset(re.findall(r"{(\w+)}", route)) for route, command in ROUTES.items()
+    command: frozenset(re.findall(r"{(\w+)}", path)) for command, path in PATHS.items()
 }
 """The fields of a command that its path has: an id that is unknown there is 404, anywhere else 422."""
