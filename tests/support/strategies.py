@@ -11,7 +11,7 @@ from uuid import UUID
 from annotated_types import Ge, GroupedMetadata, MaxLen, MinLen
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -20,6 +20,14 @@ SHORT: Final = 20
 ANY_TEXT: Final = st.characters(codec="utf-8", exclude_characters="\x00")
 IN_A_LINE: Final = st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp"))
 
+SCALARS: Final = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63) + 1, 2**63 - 1),
+    st.floats(-1e18, 1e18),
+    st.text(ANY_TEXT, max_size=SHORT),
+)
+
 PLAIN: Final[dict[object, SearchStrategy[Any]]] = {
     UUID: st.uuids(),
     bool: st.booleans(),
@@ -27,6 +35,13 @@ PLAIN: Final[dict[object, SearchStrategy[Any]]] = {
     Decimal: st.decimals(allow_nan=False, allow_infinity=False, places=4),
     date: st.dates(),
     NoneType: st.none(),
+    JsonValue: st.recursive(
+        SCALARS,
+        lambda inner: (
+            st.lists(inner, max_size=FEW) | st.dictionaries(st.text(ANY_TEXT, max_size=SHORT), inner, max_size=FEW)
+        ),
+        max_leaves=FEW,
+    ),
 }
 
 
