@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from vinculum_shared.contracts.values import Day, Details, ExternalIds, Instant
+from vinculum_shared.contracts.values import Count, Day, Details, ExternalIds, Flag, Instant
 
 pytestmark = pytest.mark.unit
 
@@ -108,3 +108,15 @@ class TestADay:
     )
     def test_is_nothing_else(self, value: object) -> None:
         assert reads(Day, value) is None
+
+
+@pytest.mark.parametrize("value", [0, 1, 1.0, "true", "yes", "1", "", None])
+def test_a_flag_is_true_or_false_and_nothing_else(value: object) -> None:
+    assert [reads(Flag, each) for each in (True, False)] == [True, False]
+    assert reads(Flag, value) is None
+
+
+@pytest.mark.parametrize("value", [3.0, "3", True, "", None])
+def test_a_count_is_a_number_and_nothing_else(value: object) -> None:
+    assert reads(Count, 3) == 3
+    assert reads(Count, value) is None

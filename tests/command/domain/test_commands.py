@@ -1,5 +1,6 @@
 """Who may give which command, what it reads, and what it answers besides events."""
 
+from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -36,7 +37,8 @@ from vinculum_command.domain.staff import AddStaffUser, ChangeStaffUser, Deactiv
 from vinculum_command.domain.tenants import ChangePolicy, ChangeTenant, RegisterTenant
 from vinculum_command.http.routes import COMMANDS
 from vinculum_shared.contracts.staff import Limits, Role
-from vinculum_shared.contracts.values import AccountId
+from vinculum_shared.contracts.tenants import Policy
+from vinculum_shared.contracts.values import AccountId, Value
 
 pytestmark = pytest.mark.unit
 
@@ -186,6 +188,23 @@ class TestWhereManagersLimitAccess:
     def test_where_they_do_not_an_agent_sees_everything(self) -> None:
         case = Case.under("zoho")
         case.given(ArchiveAccount(account_id=case.account()), by=staff(case, "agent", limited=True))
+
+
+def lax(schema: Any, where: str = "") -> Iterator[str]:
+    """Name the flags and numbers of a model that something else is taken for."""
+    if isinstance(schema, list):
+        for each in schema:
+            yield from lax(each, where)
+    elif isinstance(schema, dict) and schema.get("type") != "tagged-union":  # that is JsonValue: anything, as it is
+        if schema.get("type") in ("bool", "int") and not schema.get("strict"):
+            yield where
+        for key, each in schema.items():
+            yield from lax(each, f"{where}/{key}")
+
+
+@pytest.mark.parametrize("model", [*COMMANDS.values(), Policy], ids=lambda model: model.__name__)
+def test_nothing_is_taken_for_a_flag_or_a_number_that_is_none(model: type[Value]) -> None:
+    assert list(lax(model.__pydantic_core_schema__)) == []
 
 
 class TestIfMatch:

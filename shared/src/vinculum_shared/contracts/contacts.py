@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from vinculum_shared.contracts.events import ContactEvent
-from vinculum_shared.contracts.values import Address, EmailId, ExternalIds, Locale, Name, Personal, Phones, Value
+from vinculum_shared.contracts.values import Address, EmailId, ExternalIds, Flag, Locale, Name, Personal, Phones, Value
 
 
 class Email(Value):
@@ -13,7 +13,7 @@ class Email(Value):
     address: Personal[Address | None] = None
     address_hash: str
     label: Personal[Name | None] = None
-    primary: bool = False
+    primary: Flag = False
 
 
 class ContactProfile(Value):

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 
 from vinculum_shared.contracts.events import LinkEvent
 from vinculum_shared.contracts.topics import Feature, Topic
-from vinculum_shared.contracts.values import EmailId, InvitationId, Name, Personal, Text, Value
+from vinculum_shared.contracts.values import EmailId, Flag, InvitationId, Name, Personal, Text, Value
 
 AccessState = Literal["off", "invited", "active", "suspended"]
 AccessReason = Literal[
@@ -34,7 +34,7 @@ class LinkTerms(Value):
 
     role: Name | None = None
     job_title: Personal[Name | None] = None
-    primary: bool = False
+    primary: Flag = False
 
 
 class ContactLinked(LinkEvent, LinkTerms):
@@ -75,7 +75,7 @@ class NotificationPreferences(Value):
     """Topics that are on: for the link, and where an address has its own choice, for that address."""
 
     topics: tuple[Topic, ...] = ()
-    by_email: dict[EmailId, dict[Topic, bool]] = Field(default_factory=dict)
+    by_email: dict[EmailId, dict[Topic, Flag]] = Field(default_factory=dict)
 
 
 class ContactUnlinked(LinkEvent):

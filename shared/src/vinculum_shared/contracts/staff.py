@@ -3,7 +3,7 @@
 from typing import Literal
 
 from vinculum_shared.contracts.events import StaffEvent
-from vinculum_shared.contracts.values import Address, Name, Personal, Value
+from vinculum_shared.contracts.values import Address, Flag, Name, Personal, Value
 
 Role = Literal["admin", "manager", "agent", "viewer", "operator"]
 
@@ -11,8 +11,8 @@ Role = Literal["admin", "manager", "agent", "viewer", "operator"]
 class Limits(Value):
     """Sees only what he manages (TL-10)."""
 
-    accounts: bool = False
-    opportunities: bool = False
+    accounts: Flag = False
+    opportunities: Flag = False
 
 
 class StaffProfile(Value):

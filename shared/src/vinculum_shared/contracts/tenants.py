@@ -7,7 +7,7 @@ from pydantic import Field
 
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.topics import FEATURES, TOPICS, Feature, Topic
-from vinculum_shared.contracts.values import Locale, Name, TenantId, Value
+from vinculum_shared.contracts.values import Count, Flag, Locale, Name, TenantId, Value
 
 Profile = Literal["taxdome", "zoho", "perfex", "dynamics", "teamleader"]
 AccessUnit = Literal["email", "contact", "none"]
@@ -16,8 +16,8 @@ AccessUnit = Literal["email", "contact", "none"]
 class ManagerRange(Value):
     """How many managers a record of one type has; `max` null is any number."""
 
-    min: int = Field(ge=0)
-    max: int | None = Field(ge=1)
+    min: Count = Field(ge=0)
+    max: Count | None = Field(ge=1)
 
 
 class ManagerRanges(Value):
@@ -30,23 +30,23 @@ class ManagerRanges(Value):
 class Policy(Value):
     """The rules of a tenant, every one of them decided."""
 
-    max_accounts_per_contact: int | None = Field(ge=1)
-    min_contacts_per_account: int = Field(ge=0)
-    contact_requires_account: bool
+    max_accounts_per_contact: Count | None = Field(ge=1)
+    min_contacts_per_account: Count = Field(ge=0)
+    contact_requires_account: Flag
     primary_contact: Literal["optional", "first_forced"]
-    unique_contact_email: bool
+    unique_contact_email: Flag
     access_unit: AccessUnit
     default_features: Literal["all", "none"] | Feature
-    features_fixed: bool
+    features_fixed: Flag
     ticket_visibility: Literal["account", "own"]
     default_topics: Literal["all", "none"]
     mail_without_permission: Literal["send", "hold"]
     managers: ManagerRanges
-    second_manager: bool
-    notify_managers: bool
-    manager_limits_access: bool | Literal["per_staff_user"]
-    merge_contacts: int | None = Field(ge=0)
-    merge_accounts: int | None = Field(ge=0)
+    second_manager: Flag
+    notify_managers: Flag
+    manager_limits_access: Flag | Literal["per_staff_user"]
+    merge_contacts: Count | None = Field(ge=0)
+    merge_accounts: Count | None = Field(ge=0)
     import_unmatched_account: Literal["hold", "create"]
 
     def limits_access(self, roles: Iterable[str], *, limited_accounts: bool) -> bool:

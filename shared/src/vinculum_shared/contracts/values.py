@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     JsonValue,
+    Strict,
     StringConstraints,
     ValidationError,
 )
@@ -74,6 +75,8 @@ class OpenMark:
 OpenEnum = Annotated[T, OpenMark()]
 """A field whose values become more without a new version: a reader passes over those it does not know."""
 
+Flag = Annotated[bool, Strict()]
+Count = Annotated[int, Strict()]
 # Control characters have no place in a name, and would end up in mail headers.
 _NO_CONTROLS: Final = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
 Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH_MAX, pattern=_NO_CONTROLS)]

@@ -27,7 +27,7 @@ from vinculum_command.domain.rejections import (
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.links import INVITATION_VALID, AccessReason, AccessState, PortalAccessChanged
 from vinculum_shared.contracts.topics import Feature
-from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, InvitationId
+from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Flag, InvitationId
 from vinculum_shared.problems import Invalid
 
 
@@ -75,7 +75,7 @@ class SetPortalAccess(EffectiveAt):
 
     account_id: AccountId
     contact_id: ContactId
-    login: bool
+    login: Flag
     email_id: EmailId | None = None
 
     def reads(self) -> Iterable[Readable]:

@@ -17,7 +17,7 @@ from vinculum_shared.contracts.links import (
     PermissionsChanged,
 )
 from vinculum_shared.contracts.topics import FEATURE_OF, FEATURES, TOPICS, Feature, Topic
-from vinculum_shared.contracts.values import AccountId, ContactId, EmailId
+from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Flag
 from vinculum_shared.recipients import Member, recipients, wants_anywhere
 
 ACCOUNTS_WARNED_OF_MAX: Final = 100  # accounts that a change of one contact is checked for
@@ -61,7 +61,7 @@ class SetNotifications(Command):
 
     account_id: AccountId
     contact_id: ContactId
-    topics: Mapping[Topic, bool] = Field(min_length=1)
+    topics: Mapping[Topic, Flag] = Field(min_length=1)
     email_id: EmailId | None = None
 
     def reads(self) -> Iterable[Readable]:

@@ -14,7 +14,7 @@ from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX, Enumeration, H
 from vinculum_command.domain.notifications import ACCOUNTS_WARNED_OF_MAX, topics_reaching, uncovered
 from vinculum_command.domain.rejections import EmailNotFound, EmailTaken, IdTaken
 from vinculum_shared.contracts.contacts import Email, EmailAdded, EmailChanged, EmailRemoved
-from vinculum_shared.contracts.values import Address, ContactId, EmailId, Name
+from vinculum_shared.contracts.values import Address, ContactId, EmailId, Flag, Name
 from vinculum_shared.problems import Invalid
 
 ADDRESSES_MAX: Final = 20
@@ -30,7 +30,7 @@ class AddEmail(Command):
     id: EmailId = Field(default_factory=new_id)
     address: Address
     label: Name | None = None
-    primary: bool = False
+    primary: Flag = False
 
     def answer_id(self) -> str:
         return str(self.id)
@@ -64,7 +64,7 @@ class ChangeEmail(Command):
     email_id: EmailId
     address: Address = ""
     label: Name | None = None
-    primary: bool = False
+    primary: Flag = False
 
     def reads(self) -> Iterable[Readable]:
         yield Memberships.key(contact_id=self.contact_id)

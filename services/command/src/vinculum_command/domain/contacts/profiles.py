@@ -12,14 +12,24 @@ from vinculum_command.domain.heads.view import Heads, Readable
 from vinculum_command.domain.rejections import EmailTaken, IdTaken
 from vinculum_shared.contracts.contacts import ContactChanged, ContactCreated, ContactProfile, Email
 from vinculum_shared.contracts.events import Event
-from vinculum_shared.contracts.values import Address, ContactId, EmailId, ExternalIdsPatch, Input, Locale, Name, Phones
+from vinculum_shared.contracts.values import (
+    Address,
+    ContactId,
+    EmailId,
+    ExternalIdsPatch,
+    Flag,
+    Input,
+    Locale,
+    Name,
+    Phones,
+)
 
 
 class NewEmail(Input):
     id: EmailId = Field(default_factory=new_id)
     address: Address
     label: Name | None = None
-    primary: bool = False
+    primary: Flag = False
 
 
 class NewContact(ContactProfile, Input):
