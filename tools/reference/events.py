@@ -91,7 +91,10 @@ def field_rows(model: Schema, mark: str, prefix: str = "") -> Iterator[tuple[str
 def value_sections() -> Iterator[str]:
     yield "## Values\n"
     definitions = {
-        name: each for event_type in EVENT_TYPES.values() for name, each in schema(event_type)["$defs"].items()
+        name: each
+        for event_type in EVENT_TYPES.values()
+        for name, each in schema(event_type)["$defs"].items()
+        if "properties" in each
     }
     for name, each in sorted(definitions.items()):
         yield f"### {name}\n"
