@@ -86,6 +86,7 @@ async def measure(servers: Servers, size: Size) -> Result:
         bases = await apply_the_rest(log, subscription)
         await admin.execute(f"SET search_path = {SCHEMA}")
         await admin.execute(BY_HAND_TABLES)
+        await admin.execute("ANALYZE")  # as autovacuum does, but within a minute
         await keep_offsets(subscription.pool, settings.topic, dict.fromkeys(range(PARTITIONS), 0))
         await send_links(servers, settings)
         async with subscription.membership() as partitions:
@@ -96,6 +97,7 @@ async def measure(servers: Servers, size: Size) -> Result:
                 await admin.execute(MOVE_BACK, list(bases), list(bases.values()))
                 await keep_offsets(subscription.pool, settings.topic, dict.fromkeys(range(PARTITIONS), 0))
                 await partitions.claim(partitions.consumer.assignment())
+                await polled(partitions)
                 return await timed(links, lambda: apply_all(subscription, partitions, sum(bases.values()) + links))
 
             await joined(partitions)
@@ -153,8 +155,15 @@ async def joined(partitions: Partitions) -> None:
             await partitions.poll()
 
 
+async def polled(partitions: Partitions) -> None:
+    """Wait for the first records: the fetch that was under way ends only when Kafka has nothing more to wait for."""
+    while not any(claim.held for claim in partitions.claims.values()):
+        await partitions.poll()
+
+
 async def apply_all(subscription: Subscription, partitions: Partitions, until: int) -> None:
     """Do what the subscription's loop does, up to the sum of all positions."""
+    await subscription.take(partitions)
     while await subscription.pool.fetchval(POSITIONS) < until:
         await partitions.poll()
         await subscription.take(partitions)

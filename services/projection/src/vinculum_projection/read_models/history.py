@@ -75,8 +75,8 @@ def row(event: Recorded[Any]) -> tuple[object, ...]:
         event.actor.kind,
         event.actor.id,
         event.reason,
-        getattr(event.data, "account_id", None),
-        getattr(event.data, "contact_id", None),
+        event.data_json.get("account_id"),
+        event.data_json.get("contact_id"),
         {name: value for name, value in event.data_json.items() if name not in OF_ALL},
         event.data_json["personal"],
     )
