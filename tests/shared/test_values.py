@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from vinculum_shared.contracts.values import Count, Day, Details, ExternalIds, Flag, Instant
+from vinculum_shared.contracts.values import Count, Day, Details, ExternalIds, Flag, Instant, Name
 
 pytestmark = pytest.mark.unit
 
@@ -64,12 +64,22 @@ class TestDetails:
         assert not takes(Details, details)
 
 
+class TestAName:
+    @pytest.mark.parametrize("name", ["A", " A ", "Caffè Lovelace", "李", "x" * 500])
+    def test_stays_as_it_was_written(self, name: str) -> None:
+        assert takes(Name, name)
+
+    @pytest.mark.parametrize("name", ["", "  ", "\u00a0", "\u3000 ", "a\nb", "a\0", "a\u2028b", "x" * 501])
+    def test_says_something_in_one_line(self, name: str) -> None:
+        assert not takes(Name, name)
+
+
 class TestExternalIds:
     @pytest.mark.parametrize("key", ["crm", "ERP ID", "CMTE_ID", "é", "a/b~c", "x" * 64])
     def test_have_printable_keys(self, key: str) -> None:
         assert takes(ExternalIds, {key: "A-17"})
 
-    @pytest.mark.parametrize("key", ["", "a\nb", "a\0", "x" * 65])
+    @pytest.mark.parametrize("key", ["", " ", "a\nb", "a\0", "x" * 65])
     def test_have_no_other_keys(self, key: str) -> None:
         assert not takes(ExternalIds, {key: "A-17"})
 

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from pydantic import BaseModel, JsonValue
 
+from vinculum_shared.contracts import values
+
 M = TypeVar("M", bound=BaseModel)
 
 FEW: Final = 3
@@ -86,8 +88,9 @@ def text(metadata: Sequence[Any]) -> SearchStrategy[str]:
     match pattern:
         case None | r"^[^\x00]*$":
             return st.text(ANY_TEXT, min_size=shortest, max_size=min(longest, SHORT))
-        case r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$":
-            return st.text(IN_A_LINE, min_size=shortest, max_size=min(longest, SHORT))
+        case values.IN_A_LINE:
+            some = st.text(IN_A_LINE, min_size=shortest, max_size=min(longest, SHORT))
+            return some.filter(lambda each: not each.isspace())
         case _:
             inner = pattern.removeprefix("^").removesuffix("$")
             return st.from_regex(inner, fullmatch=True, alphabet=IN_A_LINE).filter(lambda each: len(each) <= longest)

@@ -77,13 +77,14 @@ OpenEnum = Annotated[T, OpenMark()]
 
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict()]
-# Control characters have no place in a name, and would end up in mail headers.
-_NO_CONTROLS: Final = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
-Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH_MAX, pattern=_NO_CONTROLS)]
+# Control characters have no place in a name, and would end up in mail headers; and blanks alone are no name.
+_CONTROLS: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+IN_A_LINE: Final = rf"^[^{_CONTROLS}]*[^\s{_CONTROLS}][^{_CONTROLS}]*$"
+Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH_MAX, pattern=IN_A_LINE)]
 Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH_MAX, pattern=r"^[^\x00]*$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_:.-]{0,63}$")]
 Locale = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")]
-Key = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=_NO_CONTROLS)]
+Key = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=IN_A_LINE)]
 ExternalIds = Annotated[dict[Key, Name], Field(max_length=20)]
 ExternalIdsPatch = dict[Key, Name | None]
 Phones = Annotated[tuple[Name, ...], Field(max_length=20)]
