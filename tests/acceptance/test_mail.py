@@ -248,8 +248,7 @@ async def test_who_is_unlinked_before_the_delivery_gets_no_mail(firm: Tenant) ->
     await firm.done("POST", f"/records/{invoice}/send")
 
     async def deferred() -> bool:
-        rows = await firm.ask("GET", "/notifications", at="notifier", params={"contact_id": late})
-        return [row["attempts"] > 0 for row in rows.json()["items"]] == [True, True]
+        return [row["attempts"] > 0 for row in await firm.ledger(contact_id=late)] == [True, True]
 
     await until(deferred)
     await firm.unlink(account, late)

@@ -208,7 +208,7 @@ async def test_no_log_names_anybody(stack: Stack) -> None:
     left = {"comment": f"Has said {canary}", "reason": "left"}
     assert await firm.refused("POST", f"{link(pixel, bounce)}/unlink", left) == (409, "account_required")
     assert await firm.refused("GET", f"/{canary}") == (404, "not_found")
-    assert await firm.refused("GET", f"/accounts/{canary}", at="projection") == (404, "not_found")
+    assert await firm.refused("GET", f"/accounts/{canary}", at="projection") == (404, "account_not_found")
     assert await firm.refused("POST", "/invitations/accept", {"token": canary}) == (410, "invitation_invalid")
     assert (await stack.http.get(f"{stack.notifier}/v1/unsubscribe/{canary}")).status_code == 404
     await firm.items("/contacts", query=canary)

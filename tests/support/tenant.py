@@ -112,6 +112,11 @@ class Tenant:
         lines = [json.loads(line) for line in answer.text.splitlines()]
         return [line for line in lines if "checkpoint" not in line]
 
+    async def known(self) -> None:
+        """Wait until every service has heard of the tenant."""
+        await self.items("/accounts")
+        await self.ledger()
+
     async def read(self, path: str, **params: Any) -> Json:
         return await self._queried("projection", path, params)
 
@@ -125,12 +130,16 @@ class Tenant:
     async def accounts_of(self, contact_id: str) -> list[str]:
         return [each["account_id"] for each in await self.items(f"/contacts/{contact_id}/accounts")]
 
+    async def ledger(self, **filters: str) -> list[Json]:
+        """Give the ledger's rows as they are now."""
+        return (await self._queried("notifier", "/notifications", filters))["items"]  # type: ignore[no-any-return]
+
     async def notifications(self, **filters: str) -> list[Json]:
         """Give the ledger's rows, once each of them has its outcome."""
         found: list[Json] = []
 
         async def settled() -> bool:
-            found[:] = (await self._queried("notifier", "/notifications", filters))["items"]
+            found[:] = await self.ledger(**filters)
             return all(row["outcome"] != "queued" for row in found)
 
         await until(settled)
