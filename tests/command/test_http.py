@@ -60,7 +60,7 @@ NOBODY = UUID("01990000-0000-7000-8000-0000000000ff")
         ("PATCH", "/accounts/nope", {"name": "A"}, 404, "account_not_found"),
         ("PATCH", f"/accounts/{NOBODY}", {"name": "A", "account_id": str(NOBODY)}, 422, "unknown_field"),
         ("PUT", f"/accounts/{NOBODY}/contacts/nope", {}, 404, "contact_not_found"),
-        ("PUT", "/policy", {"profile": "taxdome", "overrides": {"no_such": 1}}, 422, "invalid"),
+        ("PUT", "/policy", {"profile": "taxdome", "overrides": {"no_such": 1}}, 422, "unknown_field"),
         ("POST", f"/contacts/{NOBODY}/emails", {"address": "a@example.com"}, 404, "contact_not_found"),
         ("POST", "/contacts", {"emails": [{"address": "no address"}]}, 422, "invalid"),
         ("POST", "/records", {"type": "invoice"}, 422, "invalid"),

@@ -1,5 +1,7 @@
+from typing import Annotated
+
 import pytest
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vinculum_shared.problems import Conflict, Invalid, Problem, TooMany, Unauthorized, UnknownField, invalid, pointer
 
@@ -68,6 +70,15 @@ def test_an_unknown_field_is_a_problem_of_its_own_whatever_else_is_wrong() -> No
     problem = errors_of({"contacts": [{"role": 1}], "cc": []})
     assert isinstance(problem, UnknownField)
     assert [error["code"] for error in problem.facts["errors"]] == ["string_type", "unknown_field"]
+
+
+def test_an_error_of_a_key_is_where_the_key_is() -> None:
+    class Named(BaseModel):
+        ids: dict[Annotated[str, Field(max_length=3)], str]
+
+    with pytest.raises(ValidationError) as refused:
+        Named.model_validate({"ids": {"a/b~": "x"}})
+    assert [error["pointer"] for error in invalid(refused.value.errors()).facts["errors"]] == ["/ids/a~1b~0"]
 
 
 def test_pointers_escape_what_json_pointers_do() -> None:

@@ -5,7 +5,7 @@ facts, and its base class decides the status. Nothing here knows HTTP: the domai
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, TypedDict
 
 URN: Final = "urn:vinculum:problem:"
@@ -144,10 +144,15 @@ ERROR_CODES: Final = {"extra_forbidden": UnknownField.code}
 def invalid(errors: Iterable[Mapping[str, Any]]) -> Invalid:
     """The problem that pydantic's errors about a body amount to."""
     found = [
-        FieldError(pointer=pointer(e["loc"]), code=ERROR_CODES.get(e["type"], e["type"]), detail=e["msg"])
+        FieldError(pointer=pointer(_place(e["loc"])), code=ERROR_CODES.get(e["type"], e["type"]), detail=e["msg"])
         for e in errors
     ]
     return (UnknownField if any(e["code"] == UnknownField.code for e in found) else Invalid)(errors=found)
+
+
+def _place(loc: Sequence[str | int]) -> Sequence[str | int]:
+    """Give where in the body an error is: pydantic marks one of a key by one more."""
+    return loc[:-1] if loc[-1:] == ("[key]",) else loc
 
 
 def pointer(keys: Iterable[str | int]) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from pydantic import ValidationError
 
 from support.commands import PLATFORM, SERVICE
 from support.decisions import Case, new
@@ -39,6 +40,7 @@ from vinculum_command.http.routes import COMMANDS
 from vinculum_shared.contracts.staff import Limits, Role
 from vinculum_shared.contracts.tenants import Policy
 from vinculum_shared.contracts.values import AccountId, Value
+from vinculum_shared.problems import invalid
 
 pytestmark = pytest.mark.unit
 
@@ -205,6 +207,46 @@ def lax(schema: Any, where: str = "") -> Iterator[str]:
 @pytest.mark.parametrize("model", [*COMMANDS.values(), Policy], ids=lambda model: model.__name__)
 def test_nothing_is_taken_for_a_flag_or_a_number_that_is_none(model: type[Value]) -> None:
     assert list(lax(model.__pydantic_core_schema__)) == []
+
+
+NOTHING = str(uuid4())
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "where"),
+    [
+        (CreateAccount, {"name": "A", "details": {"a/b": {"~": ["x\0"]}}}, "/details/a~1b/~0/0"),
+        (CreateAccount, {"name": "A", "external_ids": {"a\nb": "x"}}, "/external_ids/a\nb"),
+        (CreateAccount, {"name": "A", "external_ids": {"ERP ID": 1}}, "/external_ids/ERP ID"),
+        (CreateAccount, {"name": "A", "link_contacts": [{}]}, "/link_contacts/0/contact_id"),
+        (CreateAccount, {"name": "A", "new_contacts": [new("a@b.cd"), new("a")]}, "/new_contacts/1/emails/0/address"),
+        (CreateContact, {"emails": [{"address": "a@b.cd", "primary": True}] * 2}, "/emails"),
+        (LinkContacts, {"account_id": NOTHING, "contacts": [{"contact_id": NOTHING}, {"role": "x"}]}, "/contacts/1"),
+        (SetNotifications, {"account_id": NOTHING, "contact_id": NOTHING, "topics": {"nope": True}}, "/topics/nope"),
+        (SetPermissions, {"account_id": NOTHING, "contact_id": NOTHING, "features": ["nope"]}, "/features/0"),
+        (CreateRecord, {"type": "invoice"}, "/account_id"),
+        (CreateRecord, {"type": "invoice", "account_id": None}, "/account_id"),
+        (ChangePolicy, {"profile": "zoho", "overrides": {"nope": 1}}, "/overrides/nope"),
+        (ChangePolicy, {"profile": "zoho", "overrides": {"features_fixed": "yes"}}, "/overrides/features_fixed"),
+        (
+            ChangePolicy,
+            {"profile": "zoho", "overrides": {"manager_limits_access": 1}},
+            "/overrides/manager_limits_access",
+        ),
+        (ChangePolicy, {"profile": "zoho", "overrides": {"default_features": "nope"}}, "/overrides/default_features"),
+        (ChangePolicy, {"profile": "zoho", "overrides": {"managers": 1}}, "/overrides/managers"),
+        (ChangePolicy, {"profile": "zoho", "overrides": {"managers": {"nope": {}}}}, "/overrides/managers/nope"),
+        (
+            RegisterTenant,
+            {**commands()[RegisterTenant], "overrides": {"managers": {"account": {"min": "0", "max": 1}}}},
+            "/overrides/managers/account/min",
+        ),
+    ],
+)
+def test_what_is_wrong_is_pointed_at_in_the_body(kind: type[Command], fields: dict[str, Any], where: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        kind.model_validate(fields)
+    assert {error["pointer"] for error in invalid(refused.value.errors()).facts["errors"]} == {where}
 
 
 class TestIfMatch:

@@ -1,9 +1,9 @@
 """Firms that use Vinculum, and the rules each of them has chosen."""
 
 from collections.abc import Iterable
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.topics import FEATURES, TOPICS, Feature, Topic
@@ -11,6 +11,13 @@ from vinculum_shared.contracts.values import Count, Flag, Locale, Name, TenantId
 
 Profile = Literal["taxdome", "zoho", "perfex", "dynamics", "teamleader"]
 AccessUnit = Literal["email", "contact", "none"]
+
+
+def _flag_or_per_user(value: object) -> object:
+    """Say in one error what it may be; a union has one for each, in places that no body has."""
+    if isinstance(value, bool) or value == "per_staff_user":
+        return value
+    raise ValueError("give true, false or per_staff_user")
 
 
 class ManagerRange(Value):
@@ -36,7 +43,7 @@ class Policy(Value):
     primary_contact: Literal["optional", "first_forced"]
     unique_contact_email: Flag
     access_unit: AccessUnit
-    default_features: Literal["all", "none"] | Feature
+    default_features: Literal["all", "none", Feature]
     features_fixed: Flag
     ticket_visibility: Literal["account", "own"]
     default_topics: Literal["all", "none"]
@@ -44,7 +51,7 @@ class Policy(Value):
     managers: ManagerRanges
     second_manager: Flag
     notify_managers: Flag
-    manager_limits_access: Flag | Literal["per_staff_user"]
+    manager_limits_access: Annotated[Flag | Literal["per_staff_user"], BeforeValidator(_flag_or_per_user)]
     merge_contacts: Count | None = Field(ge=0)
     merge_accounts: Count | None = Field(ge=0)
     import_unmatched_account: Literal["hold", "create"]

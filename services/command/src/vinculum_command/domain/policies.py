@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Final, get_args
 
-from pydantic import ValidationError
-
 from vinculum_shared.contracts.tenants import ManagerRange, ManagerRanges, Policy, Profile
 
 _ANY: Final = {"min": 0, "max": None}
@@ -55,22 +53,13 @@ PROFILES: Final[dict[Profile, Policy]] = {
 
 
 def effective(profile: Profile, overrides: Mapping[str, Any]) -> Policy:
-    """Give the profile's policy with the tenant's own values in place. ValueError says which value can't be."""
+    """Give the profile's policy with the tenant's own values in place. ValidationError says which ones can't be."""
     values = PROFILES[profile].model_dump()
-    for name, value in overrides.items():
-        if name not in values:
-            raise ValueError(f"there is no policy {name!r}; the policies are {', '.join(sorted(values))}")
-        if name == "managers":
-            if not isinstance(value, Mapping) or not value.keys() <= values[name].keys():
-                raise ValueError(f"managers takes {', '.join(sorted(values[name]))}, each {{min, max}}")
-            values[name] = {**values[name], **value}
-        else:
-            values[name] = value
-    try:
-        policy = Policy.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    managers = overrides.get("managers")
+    if isinstance(managers, Mapping):
+        values["managers"] |= managers
+        overrides = {**overrides, "managers": values["managers"]}
+    policy = Policy.model_validate(values | dict(overrides), extra="forbid")
     return policy.evolve(managers=_with_second(policy.managers)) if policy.second_manager else policy
 
 

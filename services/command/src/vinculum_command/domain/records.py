@@ -26,7 +26,7 @@ from vinculum_shared.contracts.records import (
     ReminderKind,
 )
 from vinculum_shared.contracts.topics import Topic
-from vinculum_shared.contracts.values import AccountId, ContactId, Day, RecordId
+from vinculum_shared.contracts.values import AccountId, ContactId, Day, RecordId, misplaced
 from vinculum_shared.problems import Invalid
 from vinculum_shared.recipients import by_hand, recipients
 
@@ -48,11 +48,13 @@ class CreateRecord(RecordTerms, Command):
 
     @model_validator(mode="after")
     def _as_its_type_is(self) -> Self:
-        kind, given = RECORD_TYPES[self.type], self.model_fields_set - {"id", "type"}
-        if given - kind.fields:
-            raise ValueError(f"a record of type {self.type} has no {', '.join(sorted(given - kind.fields))}")
-        if kind.needs - given:
-            raise ValueError(f"a record of type {self.type} needs {', '.join(sorted(kind.needs - given))}")
+        kind = RECORD_TYPES[self.type]
+        unknown = sorted(self.model_fields_set - {"id", "type"} - kind.fields)
+        missing = sorted(name for name in kind.needs if getattr(self, name) is None)
+        if unknown:
+            raise misplaced("unknown_field", f"a record of type {self.type} has no {unknown[0]}", unknown[0])
+        if missing:
+            raise misplaced("missing", f"a record of type {self.type} needs {missing[0]}", missing[0])
         return self
 
     def reads(self) -> Iterable[Readable]:

@@ -1,9 +1,9 @@
 """Tenants: registration, settings, and the change of their rules."""
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, ValidationInfo, field_validator
 
 from vinculum_command.domain.commands import Caution, Command, Decision, Needs, PolicyViolations, new_id
 from vinculum_command.domain.heads.staff import StaffUser
@@ -27,10 +27,12 @@ class PolicyTerms(Input):
     profile: Profile
     overrides: Annotated[dict[str, JsonValue], Field(default_factory=dict, max_length=50)]
 
-    @model_validator(mode="after")
-    def _valid(self) -> Self:
-        self.effective()
-        return self
+    @field_validator("overrides")
+    @classmethod
+    def _valid(cls, overrides: dict[str, JsonValue], info: ValidationInfo) -> dict[str, JsonValue]:
+        if "profile" in info.data:
+            effective(info.data["profile"], overrides)
+        return overrides
 
     def effective(self) -> Policy:
         return effective(self.profile, self.overrides)

@@ -1,9 +1,9 @@
 """Who a contact is."""
 
 from collections.abc import Iterable, Iterator
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
 from vinculum_command.domain.commands import Command, Decision, new_id
 from vinculum_command.domain.heads.contacts import Contact, Login
@@ -38,13 +38,14 @@ class NewContact(ContactProfile, Input):
     id: ContactId = Field(default_factory=new_id)
     emails: tuple[NewEmail, ...] = Field(default=(), max_length=20)
 
-    @model_validator(mode="after")
-    def _of_its_own(self) -> Self:
-        if sum(email.primary for email in self.emails) > 1:
+    @field_validator("emails")
+    @classmethod
+    def _of_its_own(cls, emails: tuple[NewEmail, ...]) -> tuple[NewEmail, ...]:
+        if sum(email.primary for email in emails) > 1:
             raise ValueError("only one address can be the primary one")
-        if len({email.id for email in self.emails}) < len(self.emails):
+        if len({email.id for email in emails}) < len(emails):
             raise ValueError("each address has an id of its own")
-        return self
+        return emails
 
 
 def logins(heads: Heads, *contacts: NewContact) -> Iterator[str]:
