@@ -237,6 +237,11 @@ NOTHING = str(uuid4())
         (ChangePolicy, {"profile": "zoho", "overrides": {"managers": 1}}, "/overrides/managers"),
         (ChangePolicy, {"profile": "zoho", "overrides": {"managers": {"nope": {}}}}, "/overrides/managers/nope"),
         (
+            ChangePolicy,
+            {"profile": "zoho", "overrides": {"managers": {"account": {"min": 2}}}},
+            "/overrides/managers/account/min",
+        ),
+        (
             RegisterTenant,
             {**commands()[RegisterTenant], "overrides": {"managers": {"account": {"min": "0", "max": 1}}}},
             "/overrides/managers/account/min",

@@ -28,3 +28,7 @@ pytestmark = pytest.mark.unit
 )
 def test_an_object_is_changed_key_by_key(before: Any, patch: Any, after: Any) -> None:
     assert merged(before, patch) == after
+
+
+def test_null_may_be_a_value_like_any_other() -> None:
+    assert merged({"a": {"b": 1, "c": 2}}, {"a": {"b": None}}, null_removes=False) == {"a": {"b": None, "c": 2}}

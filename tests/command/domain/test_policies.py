@@ -64,6 +64,13 @@ def test_a_tenant_s_own_values_take_the_place_of_the_profile_s() -> None:
     assert value(policy, "managers.account") == ANY
 
 
+def test_of_how_many_managers_there_are_what_is_left_out_is_as_the_profile_has_it() -> None:
+    policy = effective("teamleader", {"managers": {"opportunity": {"max": 2}, "account": {"max": None}}})
+    assert value(policy, "managers.opportunity") == (1, 2)
+    assert value(policy, "managers.account") == ANY
+    assert value(policy, "managers.project") == SOME
+
+
 def test_a_second_manager_is_one_more_for_accounts_and_opportunities() -> None:
     policy = effective("teamleader", {"second_manager": True})
     assert value(policy, "managers.account") == (0, 2)
@@ -81,6 +88,9 @@ def test_a_second_manager_is_one_more_for_accounts_and_opportunities() -> None:
         {"managers": {"invoice": {"min": 0, "max": 1}}},
         {"managers": 1},
         {"managers": {"account": {"min": -1, "max": 1}}},
+        {"managers": {"opportunity": {"min": 2}}},
+        {"managers": {"account": None}},
+        {"features_fixed": None},
     ],
 )
 def test_what_can_t_be_is_refused_with_its_name(overrides: dict[str, Any]) -> None:

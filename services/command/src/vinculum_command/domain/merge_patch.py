@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def merged(before: Any, patch: Any) -> Any:
-    """Replace a value; an object key by key, where one left out stays and null removes it."""
+def merged(before: Any, patch: Any, *, null_removes: bool = True) -> Any:
+    """Replace a value; an object key by key, where one left out stays and null removes it, unless null is a value."""
     if not isinstance(patch, Mapping):
         return patch
     kept = before if isinstance(before, Mapping) else {}
-    after = {**kept, **{key: merged(kept.get(key), value) for key, value in patch.items()}}
-    return {key: value for key, value in after.items() if key not in patch or value is not None}
+    changes = {key: merged(kept.get(key), value, null_removes=null_removes) for key, value in patch.items()}
+    removed = {key for key, value in changes.items() if value is None and null_removes}
+    return {key: value for key, value in {**kept, **changes}.items() if key not in removed}

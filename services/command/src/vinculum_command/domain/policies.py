@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final, get_args
 
+from vinculum_command.domain.merge_patch import merged
 from vinculum_shared.contracts.tenants import ManagerRange, ManagerRanges, Policy, Profile
+from vinculum_shared.contracts.values import misplaced
 
 _ANY: Final = {"min": 0, "max": None}
 _UP_TO_ONE: Final = {"min": 0, "max": 1}
@@ -54,12 +56,11 @@ PROFILES: Final[dict[Profile, Policy]] = {
 
 def effective(profile: Profile, overrides: Mapping[str, Any]) -> Policy:
     """Give the profile's policy with the tenant's own values in place. ValidationError says which ones can't be."""
-    values = PROFILES[profile].model_dump()
-    managers = overrides.get("managers")
-    if isinstance(managers, Mapping):
-        values["managers"] |= managers
-        overrides = {**overrides, "managers": values["managers"]}
-    policy = Policy.model_validate(values | dict(overrides), extra="forbid")
+    values = merged(PROFILES[profile].model_dump(), overrides, null_removes=False)
+    policy = Policy.model_validate(values, extra="forbid")
+    for name, managers in policy.managers:
+        if managers.max is not None and managers.min > managers.max:
+            raise misplaced("greater_than_max", "min must not be more than max", "managers", name, "min")
     return policy.evolve(managers=_with_second(policy.managers)) if policy.second_manager else policy
 
 
