@@ -35,6 +35,9 @@ def test_a_name_is_listed_under_its_base_letter(name: str | None, base: str) -> 
 
 def test_a_name_is_found_from_each_of_its_words_on() -> None:
     assert word_starts("cafe muller & sohne") == {"cafe muller & sohne", "muller & sohne", "& sohne", "sohne"}
+    assert word_starts("jean-luc o'brien") == {"jean-luc o'brien", "luc o'brien", "o'brien", "brien"}
+    assert word_starts("(brackets) foo/bar") == {"(brackets) foo/bar", "brackets) foo/bar", "foo/bar", "bar"}
+    assert word_starts("") == set()
 
 
 def test_a_search_without_letters_is_no_search() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -23,6 +24,20 @@ async def code(projection: Projection, path: str, token: str, **query: object) -
 
 async def test_without_a_valid_token_nothing_is_told(projection: Projection) -> None:
     assert await code(projection, "/v1/accounts", "no token") == (401, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("accounts", {"query": "\0"}),
+        ("contacts", {"query": "a\0"}),
+        ("contacts", {"email": "\0"}),
+        ("accounts", {"min_position": 2**63}),
+    ],
+)
+async def test_what_can_not_be_looked_for_is_told(projection: Projection, path: str, query: dict[str, Any]) -> None:
+    await projection.deliver(Firm.registered().log)
+    assert await code(projection, f"/v1/{path}", projection.service("acme"), **query) == (422, "invalid")
 
 
 async def test_contacts_and_the_platform_are_shut_out(projection: Projection) -> None:

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final, LiteralString
+from typing import Annotated, Final, LiteralString
+
+from fastapi import Query
 
 from vinculum_shared.postgres import OUTAGE, Connection, Pool
 from vinculum_shared.problems import Retriable, Unavailable
@@ -12,6 +14,9 @@ WAIT_SECONDS_MAX: Final = 2.0
 PAUSE_SECONDS_MIN: Final = 0.005
 PAUSE_SECONDS_MAX: Final = 0.1
 ACQUIRE_SECONDS_MAX: Final = 2.0
+
+POSITION_MAX: Final = 2**63 - 1
+MinPosition = Annotated[int, Query(ge=0, le=POSITION_MAX, description="Wait until the answer has this position.")]
 
 FOR_TENANT: LiteralString = "SELECT set_config('vinculum.tenant', $1, true)"
 POSITION: LiteralString = "SELECT position FROM subscription WHERE tenant = $1"

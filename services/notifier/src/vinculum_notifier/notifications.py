@@ -10,11 +10,12 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from vinculum_notifier import ledger
-from vinculum_notifier.reading import POSITION_MAX, Operator, Reader
+from vinculum_notifier.reading import Operator, Reader
 from vinculum_notifier.routing import MailTopic, Outcome
 from vinculum_shared.contracts.values import AccountId, ContactId, StaffId
 from vinculum_shared.paging import Page, Paged
 from vinculum_shared.problems import NotFound
+from vinculum_shared.snapshots import POSITION_MAX
 
 router = APIRouter(prefix="/v1/notifications", tags=["notifications"])
 

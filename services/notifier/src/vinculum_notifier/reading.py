@@ -4,15 +4,14 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Annotated, Final, LiteralString
 
-from fastapi import Depends, Query, Request, Response
+from fastapi import Depends, Request, Response
 
 from vinculum_notifier import preferences
 from vinculum_shared.postgres import Connection
 from vinculum_shared.problems import Forbidden, TenantNotFound
-from vinculum_shared.snapshots import of_tenant, reach
+from vinculum_shared.snapshots import MinPosition, of_tenant, reach
 from vinculum_shared.tokens import OPERATORS, READERS, Principal, bearer
 
-POSITION_MAX: Final = 2**63 - 1
 NO_STAFF_USER: Final = preferences.Staff(active=False)
 
 
@@ -33,7 +32,7 @@ def reading(roles: frozenset[str], *, services: bool = True) -> Callable[..., As
         request: Request,
         response: Response,
         principal: Annotated[Principal, Depends(bearer)],
-        min_position: Annotated[int, Query(ge=0, le=POSITION_MAX, description="Wait for this position.")] = 0,
+        min_position: MinPosition = 0,
     ) -> AsyncIterator[Read]:
         if principal.kind not in ("staff", "service") or (principal.kind == "service" and not services):
             raise Forbidden

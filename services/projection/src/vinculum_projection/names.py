@@ -1,11 +1,15 @@
 """How names are compared: case and accents do not count."""
 
+import re
 import unicodedata
+from itertools import islice
 from typing import Final
 
 FOLDED_LENGTH_MAX: Final = 200  # characters; an index entry of Postgres takes 2,700 bytes
 WORDS_MAX: Final = 16  # words of a name that can be found
 START_LENGTH_MAX: Final = 60  # characters from the start of a word that can be searched for
+WORD: Final = re.compile(r"[^\W_]+|(?<!\S)\S")  # a hyphen or an apostrophe ends a word; a sign alone is one
+NO_NUL: Final = r"^[^\x00]*$"  # Postgres refuses it in a text
 LAST: Final = "\U0010ffff"
 
 
@@ -29,8 +33,8 @@ def under(wanted: str | None) -> str | None:
 
 def word_starts(folded_name: str) -> set[str]:
     """What is left of a name from each of its words on: the start of any of these finds it."""
-    words = folded_name.split()
-    return {" ".join(words[start:])[:START_LENGTH_MAX] for start in range(min(len(words), WORDS_MAX))}
+    words = islice(WORD.finditer(folded_name), WORDS_MAX)
+    return {folded_name[start:][:START_LENGTH_MAX] for start in (0, *(word.start() for word in words)) if folded_name}
 
 
 def search_range(query: str | None) -> tuple[str | None, str | None]:

@@ -9,12 +9,13 @@ import asyncpg
 from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel
 
+from vinculum_projection.names import NO_NUL
 from vinculum_shared.contracts.tenants import Policy
 from vinculum_shared.contracts.values import PERSONAL, AccountId, ContactId
 from vinculum_shared.paging import Page, Paging, SortKey
 from vinculum_shared.postgres import Connection
 from vinculum_shared.problems import AccountNotFound, ContactNotFound, Forbidden, TenantNotFound, Unavailable
-from vinculum_shared.snapshots import of_tenant, reach
+from vinculum_shared.snapshots import MinPosition, of_tenant, reach
 from vinculum_shared.tokens import OPERATORS, READERS, Principal, bearer
 
 OUTAGE: Final = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
@@ -107,7 +108,7 @@ def reading(roles: frozenset[str], *, services: bool = True) -> Callable[..., As
         request: Request,
         response: Response,
         principal: Annotated[Principal, Depends(bearer)],
-        min_position: Annotated[int, Query(ge=0, description="Wait until the answer has this position.")] = 0,
+        min_position: MinPosition = 0,
     ) -> AsyncIterator[Read]:
         if principal.kind not in ("staff", "service") or (principal.kind == "service" and not services):
             raise Forbidden
@@ -153,6 +154,9 @@ ACCOUNT: LiteralString = "SELECT FROM accounts WHERE tenant = $1 AND account_id 
 CONTACT: LiteralString = "SELECT FROM contacts WHERE tenant = $1 AND contact_id = $2"
 PARKED: LiteralString = "SELECT EXISTS (SELECT FROM parked WHERE tenant = $1 AND strpos(stream, $2) > 0)"
 
+Search = Annotated[
+    str | None, Query(max_length=500, pattern=NO_NUL, description="Start of the name, or of a word in it.")
+]
 Reader = Annotated[Read, Depends(reading(READERS), scope="function")]
 observing = reading(READERS | OPERATORS)
 operating = reading(OPERATORS, services=False)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from vinculum_projection.names import folded, search_range, under, word_starts
 from vinculum_projection.names import letter as letter_of
-from vinculum_projection.reading import Reader
+from vinculum_projection.reading import Reader, Search
 from vinculum_shared.contracts.accounts import (
     AccountArchived,
     AccountChanged,
@@ -126,7 +126,7 @@ class Account(BaseModel):
 async def accounts(
     read: Reader,
     paging: Paged,
-    query: Annotated[str | None, Query(max_length=500, description="Start of the name, or of a word in it.")] = None,
+    query: Search = None,
     letter: Annotated[str | None, Query(min_length=1, max_length=1)] = None,
     manager: StaffId | None = None,
     archived: bool | None = None,  # noqa: FBT001  a query parameter

@@ -9,9 +9,9 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from vinculum_projection.names import folded, search_range, under, word_starts
+from vinculum_projection.names import NO_NUL, folded, search_range, under, word_starts
 from vinculum_projection.names import letter as letter_of
-from vinculum_projection.reading import Reader
+from vinculum_projection.reading import Reader, Search
 from vinculum_shared.contracts.contacts import (
     ContactChanged,
     ContactCreated,
@@ -184,9 +184,9 @@ class Contact(BaseModel):
 async def contacts(
     read: Reader,
     paging: Paged,
-    query: Annotated[str | None, Query(max_length=500, description="Start of the name, or of a word in it.")] = None,
+    query: Search = None,
     letter: Annotated[str | None, Query(min_length=1, max_length=1, description="Of the last name, or `#`.")] = None,
-    email: Annotated[str | None, Query(max_length=254, description="The whole address.")] = None,
+    email: Annotated[str | None, Query(max_length=254, pattern=NO_NUL, description="The whole address.")] = None,
 ) -> Page[Contact]:
     """Contacts by last name, then first name."""
     read.may_search_personal(query, letter, email)
