@@ -10,7 +10,7 @@ from vinculum_command.domain.accounts import ArchiveAccount
 from vinculum_command.domain.commands import MailWithoutPermission, TopicUncovered
 from vinculum_command.domain.contacts.activity import DeactivateContact
 from vinculum_command.domain.contacts.emails import AddEmail, RemoveEmail
-from vinculum_command.domain.links import TransferContact, UnlinkContact
+from vinculum_command.domain.links import PutLink, TransferContact, UnlinkContact
 from vinculum_command.domain.notifications import ACCOUNTS_WARNED_OF_MAX, SetNotifications, SetPermissions
 from vinculum_command.domain.rejections import (
     AccountArchived,
@@ -43,7 +43,7 @@ def uncovered(outcome: Outcome) -> list[tuple[AccountId, Topic]]:
     return [(each.account_id, each.topic) for each in outcome.cautions if isinstance(each, TopicUncovered)]
 
 
-def held(outcome: Outcome) -> list[Topic]:
+def without_permission(outcome: Outcome) -> list[Topic]:
     return [each.topic for each in outcome.cautions if isinstance(each, MailWithoutPermission)]
 
 
@@ -204,31 +204,49 @@ class TestATopicIsUncovered:
 
 
 class TestMailWithoutPermission:
-    """Warned of when mail is on whose feature is closed, and the policy holds such mail (trap 7)."""
+    """Warned of when mail is on whose feature is closed, unless the policy will have it so (trap 7)."""
 
     def test_by_closing_the_feature(self) -> None:
         case = Case.under("perfex")
         account, contact = case.linked("b@example.com")
         outcome = case.when(show(account, contact, *(feature for feature in FEATURES if feature != "invoices")))
-        assert held(outcome) == ["invoice", "credit_note"]
+        assert without_permission(outcome) == ["invoice", "credit_note"]
 
     def test_by_turning_the_mail_on_for_the_topic_that_is_turned_on(self) -> None:
         case = Case.under("dynamics")
         account, contact = case.linked("b@example.com")
-        assert held(case.when(mail(account, contact, "invoice"))) == ["invoice"]
-        assert held(case.when(mail(account, contact, "ticket"))) == ["ticket"]
+        assert without_permission(case.when(mail(account, contact, "invoice"))) == ["invoice"]
+        assert without_permission(case.when(mail(account, contact, "ticket"))) == ["ticket"]
 
     def test_not_where_the_mail_is_off_or_the_feature_open(self) -> None:
         case = Case.under("dynamics")
         account, contact = case.linked("b@example.com")
-        assert held(case.when(show(account, contact, "invoices"))) == []
-        assert held(case.when(mail(account, contact, "invoice"))) == []
-        assert held(case.when(mail(account, contact, "invoice", on=False))) == []
+        assert without_permission(case.when(show(account, contact, "invoices"))) == []
+        assert without_permission(case.when(mail(account, contact, "invoice"))) == []
+        assert without_permission(case.when(mail(account, contact, "invoice", on=False))) == []
 
-    def test_not_where_the_policy_sends_it(self) -> None:
-        case = Case.under("zoho")
+    def test_also_where_it_is_sent_if_the_feature_could_be_opened(self) -> None:
+        case = Case.under("dynamics", mail_without_permission="send")
+        account, contact = case.linked("b@example.com")
+        assert without_permission(case.when(mail(account, contact, "invoice"))) == ["invoice"]
+        case.given(show(account, contact, "invoices"))
+        assert without_permission(case.when(show(account, contact))) == ["invoice"]
+
+    def test_also_where_features_are_fixed_if_it_is_held(self) -> None:
+        case = Case.under("zoho", mail_without_permission="hold")
+        account, contact = case.linked("b@example.com")
+        assert without_permission(case.when(mail(account, contact, "invoice"))) == ["invoice"]
+
+    @pytest.mark.parametrize("profile", ["zoho", "teamleader"])
+    def test_not_where_features_are_fixed_and_it_is_sent(self, profile: Profile) -> None:
+        case = Case.under(profile)
         account, contact = case.linked("b@example.com")
         assert case.when(mail(account, contact, "invoice")).cautions == ()
+
+    def test_not_by_a_link_that_starts_so(self) -> None:
+        case = Case.under("dynamics", default_topics="all")
+        account, contact = case.account(), case.contact("b@example.com")
+        assert case.when(PutLink(account_id=account, contact_id=contact)).cautions == ()
 
     def test_that_is_held_from_the_start_was_never_covered(self) -> None:
         case = Case.under("dynamics")

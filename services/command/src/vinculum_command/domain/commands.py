@@ -67,7 +67,7 @@ class TopicUncovered(Caution):
 
 
 class MailWithoutPermission(Caution):
-    """Mail about the topic is on, but its feature is not, and the policy holds such mail (trap 7)."""
+    """Mail about the topic is on, but its feature is not: it is held, or tells of what can't be opened (trap 7)."""
 
     code: Literal["mail_without_permission"] = "mail_without_permission"
     account_id: AccountId

@@ -47,7 +47,7 @@ class SetPermissions(Command):
         reached = topics_reaching(heads, link)
         yield PermissionsChanged(account_id=self.account_id, contact_id=self.contact_id, before=before, after=after)
         closed = [topic for topic in TOPICS if FEATURE_OF[topic] in set(before) - set(after)]
-        yield from _held(heads, self.account_id, self.contact_id, closed)
+        yield from _without_permission(heads, self.account_id, self.contact_id, closed)
         yield from uncovered(heads, {self.account_id: reached})
 
 
@@ -80,7 +80,7 @@ class SetNotifications(Command):
         yield NotificationPreferencesChanged(
             account_id=self.account_id, contact_id=self.contact_id, before=before, after=after
         )
-        yield from _held(heads, self.account_id, self.contact_id, self.topics)
+        yield from _without_permission(heads, self.account_id, self.contact_id, self.topics)
         yield from uncovered(heads, {self.account_id: reached})
 
     def _after(self, before: NotificationPreferences) -> NotificationPreferences:
@@ -98,13 +98,16 @@ class SetNotifications(Command):
         )
 
 
-def _held(heads: Heads, account_id: AccountId, contact_id: ContactId, topics: Iterable[Topic]) -> Iterator[Caution]:
-    """Warn of each of these topics that is on, but whose mail is held."""
+def _without_permission(
+    heads: Heads, account_id: AccountId, contact_id: ContactId, topics: Iterable[Topic]
+) -> Iterator[Caution]:
+    """Warn of each of these topics that is on while its feature is closed."""
+    if heads.policy.features_fixed and heads.policy.mail_without_permission == "send":
+        return  # so it is meant to be, on every link alike
     link = heads.link(account_id, contact_id)
-    if heads.policy.mail_without_permission == "hold":
-        for topic in topics:
-            if wants_anywhere(link.preferences, topic) and FEATURE_OF[topic] not in link.features:
-                yield MailWithoutPermission(account_id=account_id, contact_id=contact_id, topic=topic)
+    for topic in topics:
+        if wants_anywhere(link.preferences, topic) and FEATURE_OF[topic] not in link.features:
+            yield MailWithoutPermission(account_id=account_id, contact_id=contact_id, topic=topic)
 
 
 def topics_reaching(heads: Heads, link: Link) -> list[Topic]:
