@@ -73,7 +73,8 @@ class TestThePrimaryAddress:
     def test_is_not_given_up_for_none(self) -> None:
         case = Case.under("taxdome")
         contact = case.contact("b@example.com")
-        case.refused(change(contact, case.email(contact), primary=False), Invalid)
+        for no_more in (False, None):
+            case.refused(change(contact, case.email(contact), primary=no_more), Invalid)
 
     def test_is_one_of_those_that_a_new_contact_comes_with(self) -> None:
         emails: list[dict[str, Any]] = [{"address": "a@example.com"}, {"address": "b@example.com", "primary": True}]

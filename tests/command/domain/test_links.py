@@ -29,7 +29,7 @@ from vinculum_command.domain.rejections import (
     LastContact,
     PrimaryRequired,
 )
-from vinculum_shared.contracts.links import ContactLinked, ContactUnlinked, LinkChanged
+from vinculum_shared.contracts.links import ContactLinked, ContactUnlinked, LinkChanged, LinkTerms
 from vinculum_shared.contracts.tenants import Profile
 from vinculum_shared.contracts.topics import FEATURES, TOPICS
 from vinculum_shared.contracts.values import AccountId, ContactId
@@ -141,9 +141,9 @@ def test_put_links_then_changes_and_keeps_the_fields_left_out() -> None:
 def test_null_clears_a_field() -> None:
     case = Case.under("taxdome")
     account, contact = case.linked()
-    case.given(ChangeLink(account_id=account, contact_id=contact, role="CEO"))
-    case.given(ChangeLink.model_validate({"account_id": account, "contact_id": contact, "role": None}))
-    assert case.link(account, contact).terms.role is None
+    case.given(ChangeLink(account_id=account, contact_id=contact, role="CEO", job_title="Chief", primary=True))
+    case.given(ChangeLink(account_id=account, contact_id=contact, role=None, job_title=None, primary=None))
+    assert case.link(account, contact).terms == LinkTerms(role=None, job_title=None, primary=False)
 
 
 def test_of_an_account_s_contacts_at_most_one_is_primary() -> None:

@@ -20,7 +20,7 @@ from vinculum_command.domain.rejections import (
 )
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.links import ContactLinked, ContactUnlinked, LinkChanged, LinkTerms
-from vinculum_shared.contracts.values import AccountId, Code, ContactId, Input, Text
+from vinculum_shared.contracts.values import AccountId, Code, ContactId, Flag, Input, Name, Text
 
 
 class LinkedContact(LinkTerms, Input):
@@ -119,13 +119,16 @@ class PutLink(LinkTerms, EffectiveAt):
             yield from join(heads, self.account_id, self.contact_id, terms)
 
 
-class ChangeLink(LinkTerms, EffectiveAt):
+class ChangeLink(EffectiveAt):
     """Change what a link says."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
 
     account_id: AccountId
     contact_id: ContactId
+    role: Name | None = None
+    job_title: Name | None = None
+    primary: Flag | None = None
 
     def reads(self) -> Iterable[Readable]:
         return pair_keys(self.account_id, self.contact_id)

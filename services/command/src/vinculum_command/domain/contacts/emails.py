@@ -64,7 +64,7 @@ class ChangeEmail(Command):
     email_id: EmailId
     address: Address = ""
     label: Name | None = None
-    primary: Flag = False
+    primary: Flag | None = None
 
     def reads(self) -> Iterable[Readable]:
         yield Memberships.key(contact_id=self.contact_id)
