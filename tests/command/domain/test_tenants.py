@@ -40,7 +40,9 @@ class TestRegistration:
     def test_comes_before_everything_else(self) -> None:
         Case().refused(CreateContact(), TenantNotFound)
 
-    @pytest.mark.parametrize("url", ["portal.example.com", "ftp://example.com", "https://a b", "https://x/?a=b"])
+    @pytest.mark.parametrize(
+        "url", ["portal.example.com", "ftp://example.com", "https://a b", "https://x/?a=b", "https://x/\0"]
+    )
     def test_takes_a_portal_url_that_mail_can_lead_to(self, url: str) -> None:
         with pytest.raises(ValidationError, match="portal_url"):
             RegisterTenant.model_validate({**self.COMMAND.model_dump(), "portal_url": url})

@@ -74,7 +74,9 @@ class Policy(Value):
 
 class TenantSettings(Value):
     name: Name
-    portal_url: str | None = Field(default=None, max_length=2000, pattern=r'^https?://[^\s/?#<>"]+[^\s?#<>"]*$')
+    portal_url: str | None = Field(
+        default=None, max_length=2000, pattern=r'^https?://[^\s\x00-\x1f\x7f/?#<>"]+[^\s\x00-\x1f\x7f?#<>"]*$'
+    )
     locale: Locale = "en"
 
 
