@@ -28,6 +28,9 @@ from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.links import ContactLinked, ContactUnlinked
 
 NAMESPACE: Final = UUID("4f1d6a52-7f0e-5c0b-9a52-6f3d1f1c7b10")
+FLAGS: Final = dict.fromkeys(("yes", "y", "true", "t", "on", "1"), True) | dict.fromkeys(
+    ("no", "n", "false", "f", "off", "0"), False
+)
 SOURCE: Final = "import"  # the system that an imported account's external id is one of
 
 EVENTS: Final = (
@@ -149,7 +152,9 @@ def _command(
     """Make the account with its contact, or link the contact to an account that is there: one command does all."""
     if not makes:
         return None
-    terms = _given(role=row.get("link.role"), job_title=row.get("link.job_title"), primary=row.get("link.primary"))
+    terms = _given(
+        role=row.get("link.role"), job_title=row.get("link.job_title"), primary=_flag(row.get("link.primary"))
+    )
     contact = {"id": contact_id, **_contact(row)} if contact_id in makes else None
     if account_id in makes:
         members = "link_contacts" if contact is None else "new_contacts"
@@ -180,6 +185,11 @@ def _contact(row: Row) -> dict[str, Any]:
         emails=[{"address": address} for address in row.fields.get("contact.email", ())] or None,
         phones=row.fields.get("contact.phone"),
     )
+
+
+def _flag(text: str | None) -> bool | str | None:
+    """Give what a cell says of yes or no; what says neither is left for the command service to refuse."""
+    return FLAGS.get(text.casefold(), text) if text else None
 
 
 def _given(**fields: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from support.decisions import Case
 from vinculum_command.domain.rejections import IdTaken, LastAdmin, StaffInactive, StaffNotFound
 from vinculum_command.domain.staff import AddStaffUser, ChangeStaffUser, DeactivateStaffUser
-from vinculum_shared.contracts.staff import Role, StaffUserAdded, StaffUserChanged
+from vinculum_shared.contracts.staff import Limits, Role, StaffUserAdded, StaffUserChanged
 from vinculum_shared.contracts.values import StaffId
 
 pytestmark = pytest.mark.unit
@@ -33,6 +33,16 @@ def test_a_change_carries_before_and_after() -> None:
     assert isinstance(event, StaffUserChanged)
     assert (event.before.roles, event.after.roles, event.after.name) == (("agent",), ("manager", "agent"), "Sam")
     assert case.when(change).events == ()
+
+
+def test_of_limits_those_left_out_stay() -> None:
+    case = Case.under("teamleader")
+    staff_id = added(case)
+    for limits in ({"accounts": True}, {"opportunities": True}):
+        case.given(ChangeStaffUser.model_validate({"staff_id": staff_id, "limits": limits}))
+    (event,) = case.when(ChangeStaffUser(staff_id=staff_id, name="Pat")).events
+    assert isinstance(event, StaffUserChanged)
+    assert event.after.limits == Limits(accounts=True, opportunities=True)
 
 
 def test_an_inactive_staff_user_is_not_changed() -> None:

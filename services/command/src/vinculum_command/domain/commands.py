@@ -110,12 +110,8 @@ class Command(Input):
     def decide(self, heads: Heads) -> "Decision":
         raise NotImplementedError
 
-    def given(self, terms: type[Value]) -> dict[str, Any]:
-        """Give the fields of `terms` that were named: in a merge patch, one left out stays and null clears."""
-        return {name: getattr(self, name) for name in terms.model_fields if name in self.model_fields_set}
-
     def changed(self, before: V) -> V:
-        """Give what the command, as a merge patch, makes of a value. A field that null clears has its default."""
+        """Give what the command, as a merge patch, makes of a value. A field left out stays, null gives the default."""
         terms = type(before)
         patch = self.model_dump(include=set(terms.model_fields), exclude_unset=True)
         try:

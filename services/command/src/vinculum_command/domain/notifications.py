@@ -52,10 +52,7 @@ class SetPermissions(Command):
 
 
 class SetNotifications(Command):
-    """Turn mail about topics on or off, for the link or for one address. Topics left out stay (PX-7).
-
-    What is said for the link holds for all its addresses, whatever was said for one of them before (PX-8).
-    """
+    """Turn mail about topics on or off, for one address or for all of the link. Topics left out stay (PX-7, PX-8)."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
 

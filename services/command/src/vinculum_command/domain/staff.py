@@ -55,7 +55,7 @@ class ChangeStaffUser(Command):
         before = _there(heads, self.staff_id)
         if not heads.staff(self.staff_id).active:
             raise StaffInactive(staff_id=self.staff_id)
-        after = before.evolve(**self.given(StaffProfile))
+        after = self.changed(before)
         if "admin" not in after.roles:
             _check_not_last_admin(heads, self.staff_id)
         if after != before:
