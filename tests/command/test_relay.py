@@ -66,7 +66,7 @@ async def records(settings: Settings, count: int, tenant: str | None = None) -> 
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        consumer.assign([TopicPartition(settings.topic, partition) for partition in range(PARTITIONS)])
+        consumer.assign([TopicPartition(settings.topic, partition) for partition in range(settings.topic_partitions)])
         found: list[ConsumerRecord] = []
         async with asyncio.timeout(30):
             while len(found) < count:
@@ -122,6 +122,19 @@ async def test_a_slice_ends_with_the_event_that_fills_it(store: Store) -> None:
     found = [envelope.decode(event) for events in slices for event in events]
     assert found == await store.log("a")
     assert [len(events) for events in slices] == [5, 3, 1]
+
+
+async def test_tenants_with_much_to_send_take_turns(
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "EVENTS_AT_ONCE", 1)
+    monkeypatch.setattr(relay, "TENANTS_AT_ONCE", 1)
+    for tenant in ("a", "b"):
+        await store.register(tenant, "dynamics")
+    one_partition = settings.model_copy(update={"topic_partitions": 1})
+    async with relaying(one_partition):
+        found = await records(one_partition, 6)
+    assert [record.key.decode() for record in found] in (["a", "b"] * 3, ["b", "a"] * 3)
 
 
 async def test_a_new_start_goes_on_where_the_last_one_had_acknowledgements(store: Store, settings: Settings) -> None:

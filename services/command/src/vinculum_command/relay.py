@@ -83,12 +83,12 @@ class Relay:
         self.settings = settings
         self.stop = stop
         self.woken = asyncio.Event()
-        self._news: set[str] = set()
+        self._news: dict[str, None] = {}  # the oldest first: none waits behind one that always has some
         self._all_may_have_news = True
         self._looked = -inf
 
     def ring(self, tenants: frozenset[str]) -> None:
-        self._news |= tenants
+        self._news |= dict.fromkeys(tenants)
         self._all_may_have_news |= not tenants
         self.woken.set()
 
@@ -156,15 +156,16 @@ class Relay:
             self._all_may_have_news, self._looked = False, now
             behind = {row["tenant"]: row["lag"] for row in await db.fetch(BEHIND)}
             metrics.RELAY_LAG.set(sum(behind.values()))
-            self._news |= behind.keys()
-        tenants = sorted(self._news)[:TENANTS_AT_ONCE]
+            self._news |= dict.fromkeys(behind)
+        tenants = list(self._news)[:TENANTS_AT_ONCE]
         if not tenants:
             return []
-        self._news.difference_update(tenants)
+        for tenant in tenants:
+            del self._news[tenant]
         after = [under_way.get(tenant) for tenant in tenants]
         each = len(tenants)
         rows = await db.fetch(UNSENT, WITH_PERSONAL, tenants, after, EVENTS_AT_ONCE // each, BYTES_AT_ONCE // each)
-        self._news.update(row["tenant"] for row in rows if row["more"])
+        self._news |= dict.fromkeys(row["tenant"] for row in rows if row["more"])
         return rows
 
 
