@@ -108,7 +108,7 @@ async def test_a_link_is_as_its_last_events_say(projection: Projection) -> None:
 
     assert (item["role"], item["job_title"], item["primary"], item["version"]) == ("owner", None, True, 4)
     assert item["features"] == ["support"]
-    assert [topic for topic, on in item["topics"].items() if on] == ["ticket"]
+    assert [topic for topic, on in item["topics"].items() if on] == ["invoice", "ticket"]
     assert [[topic for topic, on in email["topics"].items() if on] for email in item["emails"]] == [
         ["ticket"],
         ["invoice"],
