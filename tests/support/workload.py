@@ -270,7 +270,10 @@ def transfer(firm: Firm, chance: random.Random) -> tuple[str, Json]:
 
 
 def set_access(firm: Firm, chance: random.Random) -> tuple[str, Json]:
-    return "SetPortalAccess", of_address(firm, chance, a_pair(firm, chance)) | {"login": chance.random() < 0.7}
+    pair = a_pair(firm, chance)
+    if firm.profile == "taxdome":  # elsewhere a contact has one login
+        pair = of_address(firm, chance, pair)
+    return "SetPortalAccess", pair | {"login": chance.random() < 0.7}
 
 
 def set_permissions(firm: Firm, chance: random.Random) -> tuple[str, Json]:
