@@ -57,7 +57,7 @@ class ShortenedLogError(OperatorError):
     """The log ends before what was applied: it was restored from an older state, and the service has to be rebuilt."""
 
 
-OUTAGE: Final = (
+PASSES: Final = (
     *postgres.OUTAGE,
     KafkaError,
     httpx2.HTTPError,
@@ -65,7 +65,7 @@ OUTAGE: Final = (
     asyncpg.TransactionRollbackError,
     asyncpg.ObjectNotInPrerequisiteStateError,
 )
-"""What passes. The batch is given up, and read again after a while."""
+"""What passes by itself. The batch is given up, and read again after a while."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Subscription:
         while not stop.is_set():
             try:
                 await self.consume(stop)
-            except (RejectedError, *OUTAGE) as error:
+            except (RejectedError, *PASSES) as error:
                 log.warning("subscription_interrupted", reason=parking.reason(error), seconds=self._backoff_seconds)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), self._backoff_seconds)

@@ -23,8 +23,7 @@ from vinculum_notifier.smtp import MailServer, Verdict, VerdictKind
 from vinculum_notifier.unsubscribe import unsubscribe_url
 from vinculum_shared import telemetry
 from vinculum_shared.failpoints import reach
-from vinculum_shared.postgres import Pool
-from vinculum_shared.subscription import OUTAGE
+from vinculum_shared.postgres import OUTAGE, Pool
 
 log = structlog.get_logger()
 

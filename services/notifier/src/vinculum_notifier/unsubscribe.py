@@ -28,9 +28,8 @@ from vinculum_notifier.routing import Notification
 from vinculum_notifier.settings import Settings
 from vinculum_shared import tokens
 from vinculum_shared.contracts.topics import Topic
-from vinculum_shared.postgres import Pool
+from vinculum_shared.postgres import OUTAGE, Pool
 from vinculum_shared.snapshots import FOR_TENANT
-from vinculum_shared.subscription import OUTAGE
 from vinculum_shared.tokens import TokenFile
 
 log = structlog.get_logger()
@@ -132,7 +131,7 @@ async def announce(settings: Settings, stop: asyncio.Event) -> None:
             try:
                 while wish := await pool.fetchrow(CLAIM, RETRY_FIRST, RETRY_LONGEST):
                     await announce_one(pool, http, token, wish)
-            except OUTAGE as error:
+            except (*OUTAGE, httpx2.HTTPError) as error:
                 log.warning("announce_interrupted", reason=type(error).__name__)
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), POLL_SECONDS)

@@ -2,10 +2,9 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, LiteralString, TypeVar
+from typing import Annotated, Any, LiteralString, TypeVar
 from uuid import UUID
 
-import asyncpg
 from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel
 
@@ -14,12 +13,9 @@ from vinculum_shared.contracts.tenants import Policy
 from vinculum_shared.contracts.values import PERSONAL, AccountId, ContactId
 from vinculum_shared.paging import Page, Paging, SortKey
 from vinculum_shared.postgres import Connection
-from vinculum_shared.problems import AccountNotFound, ContactNotFound, Forbidden, TenantNotFound, Unavailable
+from vinculum_shared.problems import AccountNotFound, ContactNotFound, Forbidden, TenantNotFound
 from vinculum_shared.snapshots import MinPosition, of_tenant, reach
 from vinculum_shared.tokens import OPERATORS, READERS, Principal, bearer
-
-OUTAGE: Final = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)
-"""Postgres is away, or the query took longer than queries may take."""
 
 M = TypeVar("M", bound=BaseModel)
 Row = dict[str, Any]
@@ -114,31 +110,28 @@ def reading(roles: frozenset[str], *, services: bool = True) -> Callable[..., As
             raise Forbidden
         principal.require_scope("queries")
         tenant = principal.the_tenant
-        try:
-            await reach(request.state.reader, tenant, min_position)
-            async with of_tenant(request.state.reader, tenant) as db:
-                asked = await db.fetchrow(ASKED, tenant, principal.staff_id)
-                assert asked is not None
-                if principal.kind == "staff":
-                    principal.require_role(roles, active=asked["active"], recorded=asked["roles"])
-                elif asked["policy"] is None:
-                    raise TenantNotFound
-                policy = Policy.model_validate(asked["policy"])
-                response.headers["Vinculum-Position"] = str(asked["position"])
-                yield Read(
-                    db=db,
-                    tenant=tenant,
-                    position=asked["position"],
-                    personal=principal.sees_personal,
-                    limited=principal.kind == "staff"
-                    and policy.limits_access(
-                        principal.effective_roles(asked["roles"]), limited_accounts=asked["limited_accounts"]
-                    ),
-                    policy=policy,
-                    response=response,
-                )
-        except OUTAGE as error:
-            raise Unavailable from error
+        await reach(request.state.reader, tenant, min_position)
+        async with of_tenant(request.state.reader, tenant) as db:
+            asked = await db.fetchrow(ASKED, tenant, principal.staff_id)
+            assert asked is not None
+            if principal.kind == "staff":
+                principal.require_role(roles, active=asked["active"], recorded=asked["roles"])
+            elif asked["policy"] is None:
+                raise TenantNotFound
+            policy = Policy.model_validate(asked["policy"])
+            response.headers["Vinculum-Position"] = str(asked["position"])
+            yield Read(
+                db=db,
+                tenant=tenant,
+                position=asked["position"],
+                personal=principal.sees_personal,
+                limited=principal.kind == "staff"
+                and policy.limits_access(
+                    principal.effective_roles(asked["roles"]), limited_accounts=asked["limited_accounts"]
+                ),
+                policy=policy,
+                response=response,
+            )
 
     return view
 
