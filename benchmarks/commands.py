@@ -18,7 +18,7 @@ from vinculum_command.domain.commands import Order
 from vinculum_command.event_store import Append, Key
 from vinculum_command.execute import Executor
 from vinculum_command.group import Cache, Group, Hash
-from vinculum_command.outcomes import KEPT_FOR_GENERATED, Answer, Waiting
+from vinculum_command.outcomes import Answer, Waiting
 from vinculum_command.settings import Settings
 from vinculum_shared.postgres import Pool, columns, connect_pool
 
@@ -125,7 +125,7 @@ class Alone:
             for order in islice(self.orders, number - len(self.decided)):
                 key = Key(order.tenant, "service/alone", str(order.command_id))
                 answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-                group = Group([Waiting(order, key, KEPT_FOR_GENERATED, answer)])
+                group = Group([Waiting(order, key, answer)])
                 await group.decide(db, self.cache, self.hashed)
                 group.remember_moves(self.cache)
                 self.decided.append(group.append)

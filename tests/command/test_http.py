@@ -231,6 +231,14 @@ async def test_a_stricter_policy_counts_what_it_would_not_allow(service: Service
     await firm.account()
     answer = await firm.done("PUT", "/policy", {"profile": "taxdome"})
     assert answer["warnings"] == [{"code": "policy_violations", "policy": "min_contacts_per_account", "count": 1}]
+    for _ in range(2):
+        await firm.contact(emails=[{"address": "shared@example.com"}])
+    answer = await firm.done("PUT", "/policy", {"profile": "perfex"})
+    assert {each["policy"]: each["count"] for each in answer["warnings"]} == {
+        "max_accounts_per_contact": 1,
+        "contact_requires_account": 2,
+        "unique_contact_email": 1,
+    }
 
 
 async def test_contacts_and_strangers_are_shut_out(service: Service) -> None:

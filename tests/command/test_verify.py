@@ -61,6 +61,21 @@ async def test_a_changed_head_and_a_missing_event_are_found(store: Store, postgr
     await admin.close()
 
 
+async def test_a_hole_larger_than_one_look_is_told_position_by_position(
+    store: Store, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SCANNED_MAX", 5)
+    monkeypatch.setattr("vinculum_command.verify.PAGE", 3)
+    await store.register("acme", "dynamics")
+    await asyncio.gather(*(store.give("acme", CreateAccount(name=str(n))) for n in range(40)))
+    admin = await asyncpg.connect(postgres, database=store.url.get_secret_value().rpartition("/")[2])
+    await admin.execute("DELETE FROM events WHERE position BETWEEN 10 AND 29")
+    await admin.close()
+    findings = await verified(store, "acme")
+    assert findings.gaps == list(range(10, 30))
+    assert len(findings.differing) == 20
+
+
 async def test_what_is_too_large_for_one_commit_goes_on_in_others(store: Store) -> None:
     await store.register("acme", "zoho")
     account = await create(store, "acme")

@@ -6,7 +6,7 @@ facts, and its base class decides the status. Nothing here knows HTTP: the domai
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final, TypedDict
+from typing import Any, ClassVar, Final, Self, TypedDict
 
 URN: Final = "urn:vinculum:problem:"
 
@@ -132,6 +132,11 @@ class Invalid(Problem):
 
     def __init__(self, detail: str | None = None, *, errors: Iterable[FieldError] = (), **facts: Any) -> None:
         super().__init__(detail, **facts, errors=list(errors))
+
+    @classmethod
+    def at(cls, place: str, code: str, detail: str) -> Self:
+        """Give the problem of one field."""
+        return cls(errors=[FieldError(pointer=place, code=code, detail=detail)])
 
 
 class UnknownField(Invalid):

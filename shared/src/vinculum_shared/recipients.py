@@ -1,13 +1,12 @@
 """Who gets mail about a topic of an account: one rule, for warning, query and notifier (PX-7 to PX-11)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
-from uuid import UUID
 
 from vinculum_shared.contracts.contacts import Email
 from vinculum_shared.contracts.events import Recipient
 from vinculum_shared.contracts.links import NotificationPreferences
+from vinculum_shared.contracts.tenants import WithoutPermission
 from vinculum_shared.contracts.topics import FEATURE_OF, Feature, Topic
 from vinculum_shared.contracts.values import ContactId
 
@@ -41,14 +40,23 @@ def wants_anywhere(preferences: NotificationPreferences, topic: Topic) -> bool:
     return topic in preferences.topics or any(own.get(topic) for own in preferences.by_email.values())
 
 
+def hidden(topic: Topic, features: Collection[Feature]) -> bool:
+    """Tell if what the topic is about can't be seen with these features."""
+    return FEATURE_OF[topic] not in features
+
+
+def is_held(topic: Topic, features: Collection[Feature], mail_without_permission: WithoutPermission) -> bool:
+    return mail_without_permission == "hold" and hidden(topic, features)
+
+
 def candidates(
-    topic: Topic, members: Iterable[Member], *, mail_without_permission: Literal["send", "hold"]
+    topic: Topic, members: Iterable[Member], *, mail_without_permission: WithoutPermission
 ) -> Iterator[Recipient | Held]:
     """Give each address that wants mail about the topic, in the members' order: to be mailed, or held."""
     for member in members:
         if not member.active:
             continue
-        held = mail_without_permission == "hold" and FEATURE_OF[topic] not in member.features
+        held = is_held(topic, member.features, mail_without_permission)
         for email in member.emails:
             if wants(member.preferences, topic, email):
                 recipient = Recipient(contact_id=member.contact_id, email_id=email.email_id)
@@ -56,20 +64,19 @@ def candidates(
 
 
 def recipients(
-    topic: Topic, members: Iterable[Member], *, mail_without_permission: Literal["send", "hold"]
+    topic: Topic, members: Iterable[Member], *, mail_without_permission: WithoutPermission
 ) -> list[Recipient]:
     """Give those who are mailed by default (PX-11); empty means that nobody is told (PX-8)."""
     found = candidates(topic, members, mail_without_permission=mail_without_permission)
     return [candidate for candidate in found if isinstance(candidate, Recipient)]
 
 
-def by_hand(members: Iterable[Member], chosen: Iterable[UUID]) -> list[Recipient]:
+def by_hand(chosen: Iterable[Member]) -> list[Recipient]:
     """Give the primary addresses of contacts chosen by hand, which beats preference and hold (PX-13)."""
-    wanted = set(chosen)
     return [
         Recipient(contact_id=member.contact_id, email_id=email.email_id)
-        for member in members
-        if member.contact_id in wanted and member.active
+        for member in chosen
+        if member.active
         for email in member.emails
         if email.primary
     ]

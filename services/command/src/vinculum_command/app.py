@@ -3,29 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
-from typing import Any, Final, LiteralString
+from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
 
-from vinculum_command import doorbell, event_store, reading
-from vinculum_command.domain.access import SettleAccess
+from vinculum_command import doorbell, event_store, reading, upkeep
 from vinculum_command.execute import Executor
 from vinculum_command.http import access, log_feed, openapi
 from vinculum_command.http.commands import BATCH_BYTES_MAX, BATCH_PATH, command_routes
 from vinculum_command.settings import Settings
 from vinculum_shared import serving
 from vinculum_shared.migrate import pending
-from vinculum_shared.postgres import OUTAGE, Pool
 from vinculum_shared.tokens import Verifier
 
 log = structlog.get_logger()
-
-FORGET_EVERY: Final = timedelta(minutes=5)
-FORGET_AT_ONCE: Final = 5_000
 
 
 def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
@@ -46,8 +40,8 @@ def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
             for part in (
                 executor.run(finished),
                 doorbell.listen(url, news.ring, finished),
-                forget_requests(log_pool, finished),
-                go_on(log_pool, executor, finished),
+                upkeep.forget_requests(log_pool, finished),
+                upkeep.go_on(log_pool, executor, finished),
                 wake_at_end(news, stop, finished),
             ):
                 parts.create_task(ending_all(part, app, stop))
@@ -99,28 +93,3 @@ async def wake_at_end(news: doorbell.News, stop: asyncio.Event, finished: asynci
     for each in ended:
         each.cancel()
     news.ring(frozenset())
-
-
-PENDING: LiteralString = "SELECT tenant, key FROM heads WHERE pending ORDER BY tenant, key"
-
-
-async def go_on(log_pool: Pool, executor: Executor, stop: asyncio.Event) -> None:
-    """Take up, one after another, what was too large for one commit and had not ended when the process did."""
-    for row in await log_pool.fetch(PENDING):
-        if stop.is_set():
-            return
-        kind, _, id_ = row["key"].partition("/")
-        side = "account_id" if kind == "members" else "contact_id"
-        await executor.settle(row["tenant"], SettleAccess.model_validate({side: id_}))
-
-
-async def forget_requests(log_pool: Pool, stop: asyncio.Event) -> None:
-    """Delete answers that need not be kept any longer, in slices. What an outage prevents can wait."""
-    while not stop.is_set():
-        deleted = ""
-        try:
-            deleted = await log_pool.execute(event_store.FORGET, FORGET_AT_ONCE)
-        except OUTAGE as error:
-            log.warning("forgetting_interrupted", reason=type(error).__name__)
-        if deleted != f"DELETE {FORGET_AT_ONCE}":
-            await doorbell.set_within(stop, FORGET_EVERY.total_seconds())

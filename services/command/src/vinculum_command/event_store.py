@@ -1,4 +1,4 @@
-"""The event store in Postgres: heads are loaded, a group's decisions appended, the log read."""
+"""The event store in Postgres: heads and kept answers are read, a group's decisions are appended."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -164,15 +164,13 @@ LOAD: LiteralString = """
 async def load_heads(db: Connection, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Stored]:
     """Read heads; a key that no event has named yet is given with its defaults."""
     await show(db, {tenant for tenant, _ in wanted})
-    found = {
-        (row["tenant"], row["key"]): Stored(row["version"], row["token"], parse_head(row["key"], row["state"]))
-        for row in await db.fetch(LOAD, *columns(wanted, 2))
-    }
+    found = {(row["tenant"], row["key"]): stored(row) for row in await db.fetch(LOAD, *columns(wanted, 2))}
     return {(tenant, key): found.get((tenant, key)) or absent(key) for tenant, key in wanted}
 
 
-def parse_head(key: str, state: str) -> Head:
-    return kind_of(key).model_validate_json(state)
+def stored(row: asyncpg.Record) -> Stored:
+    """Read a row's key, version, token and state."""
+    return Stored(row["version"], row["token"], kind_of(row["key"]).model_validate_json(row["state"]))
 
 
 def absent(key: str) -> Stored:
@@ -196,7 +194,7 @@ async def load_links(db: Connection, tenant: str, wanted: Enumeration) -> dict[s
     statement = LINKS_OF_ACCOUNT if wanted.account_id else LINKS_OF_CONTACT
     side = wanted.account_id or wanted.contact_id
     rows = await db.fetch(statement, tenant, side, wanted.entry, wanted.after, LINKS_AT_ONCE_MAX + 1)
-    return {row["key"]: Stored(row["version"], row["token"], parse_head(row["key"], row["state"])) for row in rows}
+    return {row["key"]: stored(row) for row in rows}
 
 
 # Each counts what a policy with the bound $2 would not allow.
@@ -251,8 +249,3 @@ async def hold(db: Connection, tenants: Iterable[str]) -> None:
     names = sorted(set(tenants))
     await show(db, names)
     await db.execute("SELECT FROM tenants WHERE tenant = ANY ($1) ORDER BY tenant FOR UPDATE", names)
-
-
-FORGET: LiteralString = """
-    DELETE FROM requests WHERE ctid = ANY (ARRAY(
-        SELECT ctid FROM requests WHERE expires_at < now() ORDER BY expires_at LIMIT $1))"""

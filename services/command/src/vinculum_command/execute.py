@@ -21,7 +21,7 @@ from vinculum_command import event_store, outcomes
 from vinculum_command.domain.commands import SYSTEM, Command, Order
 from vinculum_command.event_store import HeadMovedError, Key, KeyStoredError
 from vinculum_command.group import Cache, Group
-from vinculum_command.outcomes import KEPT_FOR, KEPT_FOR_GENERATED, Answer, Outcome, Waiting
+from vinculum_command.outcomes import Answer, Outcome, Waiting
 from vinculum_shared import failpoints, metrics
 from vinculum_shared.postgres import OUTAGE, Connection, Pool
 from vinculum_shared.problems import TooMany, Unavailable
@@ -77,10 +77,10 @@ class Executor:
         Every command has a key, given or made, so that a commit whose acknowledgement was lost can't double it.
         """
         principal = f"{order.caller.kind}/{order.caller.id}"
-        key = f"given/{idempotency_key}" if idempotency_key else f"made/{order.command_id}"
-        kept = KEPT_FOR if idempotency_key else KEPT_FOR_GENERATED
+        given = idempotency_key is not None
+        key = f"given/{idempotency_key}" if given else f"made/{order.command_id}"
         future = asyncio.get_running_loop().create_future()
-        waiting = Waiting(order, Key(order.tenant, principal, key), kept, future)
+        waiting = Waiting(order, Key(order.tenant, principal, key), future, key_given=given)
         if self._stopping:
             waiting.refuse(Unavailable())
         else:
@@ -91,9 +91,7 @@ class Executor:
     async def dry_run(self, orders: Iterable[Order]) -> list[asyncio.Future[Answer]]:
         """Decide upon what is committed, each upon those before it, and write nothing. All answers are there."""
         loop = asyncio.get_running_loop()
-        group = Group(
-            [Waiting(order, Key(order.tenant, "", ""), KEPT_FOR_GENERATED, loop.create_future()) for order in orders]
-        )
+        group = Group([Waiting(order, Key(order.tenant, "", ""), loop.create_future()) for order in orders])
         try:
             async with self._dry_runs, self._db.acquire() as db:
                 await group.decide(db, Cache(), self.hashed)

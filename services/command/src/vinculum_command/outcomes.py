@@ -17,7 +17,6 @@ from vinculum_shared.problems import Invalid
 
 KEPT_FOR: Final = timedelta(hours=72)
 KEPT_FOR_GENERATED: Final = timedelta(hours=1)
-NOBODY_COMPARES: Final = b""  # a key that was made here is only ever met again by our own second try
 EVENT_BYTES_MAX: Final = 256 * 1024
 
 
@@ -70,8 +69,9 @@ class Waiting:
 
     order: Order
     key: Key
-    kept: timedelta
     answer: asyncio.Future[Answer]
+    key_given: bool = False
+    """By the caller; one that was made here is only ever met again by our own second try."""
 
     def give(self, answer: Answer) -> None:
         if not self.answer.done():
@@ -84,8 +84,8 @@ class Waiting:
     @property
     def hash(self) -> bytes:
         """Tell the same request from another one: by the command's name and the fields that were given."""
-        if self.kept != KEPT_FOR:
-            return NOBODY_COMPARES
+        if not self.key_given:
+            return b""
         command = self.order.command
         fields = command.model_dump(mode="json", exclude_unset=True)
         return hashlib.sha256(orjson.dumps([type(command).__name__, fields], option=orjson.OPT_SORT_KEYS)).digest()
@@ -139,7 +139,8 @@ def request(waiting: Waiting, outcome: Outcome) -> NewRequest:
         "warnings": [caution.model_dump(mode="json") for caution in outcome.cautions],
     }
     count = len(outcome.recorded)
-    return NewRequest(waiting.key, waiting.hash, outcome.status, orjson.dumps(body), outcome.ends, count, waiting.kept)
+    kept = KEPT_FOR if waiting.key_given else KEPT_FOR_GENERATED
+    return NewRequest(waiting.key, waiting.hash, outcome.status, orjson.dumps(body), outcome.ends, count, kept)
 
 
 def answer(waiting: Waiting, outcome: Outcome, position: int | None) -> Answer:
@@ -169,7 +170,7 @@ def replay(waiting: Waiting, kept: Kept) -> None:
             position=kept.position,
             events=_numbered([(id_, type_) for id_, type_ in body["events"]], kept.position - kept.event_count + 1),
             warnings=tuple(body["warnings"]),
-            replayed=waiting.kept == KEPT_FOR,
+            replayed=waiting.key_given,
         )
     )
 

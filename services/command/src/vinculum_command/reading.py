@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from vinculum_command.domain.heads.head import Mark
 from vinculum_command.domain.heads.view import Stored
-from vinculum_command.event_store import absent, parse_head
+from vinculum_command.event_store import absent, stored
 from vinculum_shared.postgres import Connection, Pool, columns, connect_pool
 
 SCANNED_MAX: Final = 10_000  # positions that one filtered look goes through
@@ -87,7 +87,7 @@ HEADS: LiteralString = "SELECT key, version, token, state FROM heads WHERE tenan
 async def heads(db: Connection, tenant: str, keys: Sequence[str]) -> dict[str, Stored]:
     """Read heads as they are committed."""
     rows = await db.fetch(HEADS, tenant, keys)
-    found = {r["key"]: Stored(r["version"], r["token"], parse_head(r["key"], r["state"])) for r in rows}
+    found = {row["key"]: stored(row) for row in rows}
     return {key: found.get(key) or absent(key) for key in keys}
 
 

@@ -9,7 +9,7 @@ import structlog
 from vinculum_command import reading
 from vinculum_command.domain.heads.head import Mark
 from vinculum_command.domain.heads.view import Stored, moved_by
-from vinculum_command.event_store import absent, parse_head
+from vinculum_command.event_store import absent, stored
 from vinculum_command.settings import Settings
 from vinculum_shared.contracts import envelope
 from vinculum_shared.contracts.envelope import Recorded
@@ -63,11 +63,9 @@ async def verify_tenant(db: Connection, tenant: str) -> Findings:
         reached = event.position
         fold(folded, event)
     findings.gaps += range(reached + 1, await reading.last_position(db, tenant) + 1)
-    stored = {
-        row["key"]: Stored(row["version"], row["token"], parse_head(row["key"], row["state"]))
-        for row in await db.fetch("SELECT key, version, token, state FROM heads WHERE tenant = $1", tenant)
-    }
-    findings.differing = sorted(key for key in folded.keys() | stored.keys() if folded.get(key) != stored.get(key))
+    rows = await db.fetch("SELECT key, version, token, state FROM heads WHERE tenant = $1", tenant)
+    found = {row["key"]: stored(row) for row in rows}
+    findings.differing = sorted(key for key in folded.keys() | found.keys() if folded.get(key) != found.get(key))
     return findings
 
 
@@ -80,11 +78,8 @@ def fold(heads: dict[str, Stored], event: Recorded[Event]) -> None:
 
 
 async def _events(db: Connection, tenant: str) -> AsyncIterator[Recorded[Event]]:
-    after = 0
-    while True:
-        lines, _ = await reading.log(db, tenant, after, PAGE, only=reading.Filter(), personal=True)
+    after, last = 0, await reading.last_position(db, tenant)
+    while after < last:
+        lines, after = await reading.log(db, tenant, after, PAGE, only=reading.Filter(), personal=True)
         for line in lines:
             yield envelope.decode(line.event)
-        if len(lines) < PAGE:
-            return
-        after = lines[-1].position

@@ -16,8 +16,8 @@ from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event, Recipient
 from vinculum_shared.contracts.links import INVITATION_VALID, PortalAccessChanged
 from vinculum_shared.contracts.records import RecordReminded, RecordSent, RecordType, ReminderKind
-from vinculum_shared.contracts.topics import FEATURE_OF, Topic
-from vinculum_shared.recipients import Held, candidates, wants
+from vinculum_shared.contracts.topics import Topic
+from vinculum_shared.recipients import Held, candidates, is_held, wants
 
 MailTopic = Topic | Literal["invitation"]
 Outcome = Literal["queued", "sent", "held", "skipped", "failed", "nobody"]
@@ -270,5 +270,4 @@ def unwanted(mail: Notification, topic: Topic, contact: Contact | None, link: Li
     email = contact.email(mail.addressee.email_id) if contact else None
     if email is None or not wants(link.preferences, topic, email):
         return "preference_off"
-    held = tenant.mail_without_permission == "hold" and FEATURE_OF[topic] not in link.features
-    return "permission_removed" if held else None
+    return "permission_removed" if is_held(topic, link.features, tenant.mail_without_permission) else None

@@ -1,7 +1,7 @@
 """What every event has, and who caused it."""
 
 from functools import cached_property
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, RecordId, StaffId, Value, named
 
@@ -21,12 +21,6 @@ class Event(Value):
     VERSION: ClassVar[int] = 1
     STREAM: ClassVar[tuple[str, ...]]
     SUBJECT: ClassVar[tuple[str, ...] | None] = None  # whose personal data it carries
-
-    @classmethod
-    def of(cls, source: Value, **fields: object) -> Self:
-        """Take the fields that both have from `source`; those given win."""
-        shared = {name: value for name, value in source.__dict__.items() if name in cls.__pydantic_fields__}
-        return cls.model_validate(shared | fields)
 
     @cached_property
     def stream(self) -> str:

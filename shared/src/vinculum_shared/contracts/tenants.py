@@ -11,6 +11,7 @@ from vinculum_shared.contracts.values import Count, Flag, Locale, Name, TenantId
 
 Profile = Literal["taxdome", "zoho", "perfex", "dynamics", "teamleader"]
 AccessUnit = Literal["email", "contact", "none"]
+WithoutPermission = Literal["send", "hold"]
 
 
 def _flag_or_per_user(value: object) -> object:
@@ -47,7 +48,7 @@ class Policy(Value):
     features_fixed: Flag
     ticket_visibility: Literal["account", "own"]
     default_topics: Literal["all", "none"]
-    mail_without_permission: Literal["send", "hold"]
+    mail_without_permission: WithoutPermission
     managers: ManagerRanges
     second_manager: Flag
     notify_managers: Flag

@@ -82,7 +82,6 @@ class SetPortalAccess(EffectiveAt):
         return pair_keys(self.account_id, self.contact_id)
 
     def decide(self, heads: Heads) -> Decision:
-        self.check_past(heads)
         link = heads.linked(self.account_id, self.contact_id)
         contact = heads.known_contact(self.contact_id)
         if self.email_id and contact.email(self.email_id) is None:
@@ -124,12 +123,12 @@ class SetPortalAccess(EffectiveAt):
 
 def _which_address() -> Invalid:
     detail = "there are several addresses, and each has a login of its own: say which"
-    return Invalid(errors=[{"pointer": "/email_id", "code": "missing", "detail": detail}])
+    return Invalid.at("/email_id", "missing", detail)
 
 
 def _not_this_address() -> Invalid:
     detail = "the contact has one login, by the primary address that it was given for"
-    return Invalid(errors=[{"pointer": "/email_id", "code": "not_primary", "detail": detail}])
+    return Invalid.at("/email_id", "not_primary", detail)
 
 
 class AcceptInvitation(Command):

@@ -107,6 +107,9 @@ class Command(Input):
         """Name what `decide` is likely to read, so that one load does; never needed for correctness."""
         return ()
 
+    def check(self, heads: Heads) -> None:
+        """Refuse what is wrong with the command itself."""
+
     def decide(self, heads: Heads) -> "Decision":
         raise NotImplementedError
 
@@ -135,10 +138,10 @@ class EffectiveAt(Command):
 
     effective_at: Instant | None = None
 
-    def check_past(self, heads: Heads) -> None:
+    def check(self, heads: Heads) -> None:
         if self.effective_at and self.effective_at > heads.at:
             detail = "must not be in the future"
-            raise Invalid(errors=[{"pointer": "/effective_at", "code": "in_the_future", "detail": detail}])
+            raise Invalid.at("/effective_at", "in_the_future", detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,15 +166,17 @@ def decide(order: Order, heads: Heads) -> tuple[list[Caution], list[Command]]:
     authorise(order, heads)
     if heads.rules.policy is None and order.command.ROLE != "platform":
         raise TenantNotFound(tenant=order.tenant)
+    heads.limited_to = _limited_to(order.caller, heads)
+    order.command.check(heads)
     version = heads.version(order.command.target)
-    for outcome in order.command.decide(heads):
-        match outcome:
+    for yielded in order.command.decide(heads):
+        match yielded:
             case Event():
-                heads.move(outcome)
+                heads.move(yielded)
             case Caution():
-                cautions.append(outcome)
+                cautions.append(yielded)
             case Next():
-                following.append(outcome.command)
+                following.append(yielded.command)
     if order.expected not in {None, version}:
         raise VersionMismatch(version=version)
     return cautions, following
@@ -200,17 +205,22 @@ def authorise(order: Order, heads: Heads) -> None:
         case "contact":
             allowed = command.ROLE == "contact"
         case "staff":
-            allowed = _staff_may(caller, command, heads)
+            staff = heads.staff(StaffId(UUID(caller.id)))
+            allowed = staff.active and bool(_roles(caller, staff) & ROLES_FOR.get(command.ROLE, frozenset()))
     if not allowed:
         raise Forbidden
 
 
-def _staff_may(caller: Caller, command: Command, heads: Heads) -> bool:
+def _roles(caller: Caller, staff: StaffUser) -> frozenset[str]:
+    return caller.roles.intersection(staff.profile.roles if staff.profile else ())
+
+
+def _limited_to(caller: Caller, heads: Heads) -> StaffId | None:
+    """Give the staff user who sees only what they manage, if the caller is one."""
+    if caller.kind != "staff":
+        return None
     staff_id = StaffId(UUID(caller.id))
     staff = heads.staff(staff_id)
-    if not staff.active or staff.profile is None or command.ROLE not in ROLES_FOR:
-        return False
-    roles = caller.roles & set(staff.profile.roles)
-    if heads.policy.limits_access(roles, limited_accounts=staff.profile.limits.accounts):
-        heads.limited_to = staff_id
-    return bool(roles & ROLES_FOR[command.ROLE])
+    assert staff.profile
+    limited = heads.policy.limits_access(_roles(caller, staff), limited_accounts=staff.profile.limits.accounts)
+    return staff_id if limited else None

@@ -63,7 +63,6 @@ class LinkContacts(EffectiveAt):
             yield from pair_keys(self.account_id, new.contact)
 
     def decide(self, heads: Heads) -> Decision:
-        self.check_past(heads)
         heads.check_active(self.account_id)
         new_contacts = [new.new_contact for new in self.contacts if new.new_contact]
         promoted = [self.account_id] if any(new.primary for new in self.contacts) else []
@@ -87,7 +86,6 @@ class LinkAccounts(EffectiveAt):
             yield from pair_keys(new.account_id, self.contact_id)
 
     def decide(self, heads: Heads) -> Decision:
-        self.check_past(heads)
         heads.check_active(contact_id=self.contact_id)
         heads.prefetch(primaries(heads, (new.account_id for new in self.accounts if new.primary)))
         for new in self.accounts:
@@ -109,7 +107,6 @@ class PutLink(LinkTerms, EffectiveAt):
         return any(isinstance(recording.event, ContactLinked) for recording in heads.recorded)
 
     def decide(self, heads: Heads) -> Decision:
-        self.check_past(heads)
         heads.check_active(self.account_id, self.contact_id)
         now = heads.link(self.account_id, self.contact_id)
         terms = self.changed(now.terms)
@@ -134,7 +131,6 @@ class ChangeLink(EffectiveAt):
         return pair_keys(self.account_id, self.contact_id)
 
     def decide(self, heads: Heads) -> Decision:
-        self.check_past(heads)
         now = heads.linked(self.account_id, self.contact_id)
         heads.check_active(self.account_id, self.contact_id)
         yield from change(heads, now, self.changed(now.terms))
@@ -154,7 +150,6 @@ class UnlinkContact(EffectiveAt):
         return pair_keys(self.account_id, self.contact_id)
 
     def decide(self, heads: Heads) -> Decision:
-        self.check_past(heads)
         now = heads.linked(self.account_id, self.contact_id)
         if heads.policy.contact_requires_account and heads.memberships(self.contact_id).count == 1:
             raise AccountRequired(contact_id=self.contact_id)
@@ -175,7 +170,6 @@ class TransferContact(EffectiveAt):
         yield from pair_keys(self.to_account_id, self.contact_id)
 
     def decide(self, heads: Heads) -> Decision:
-        self.check_past(heads)
         now = heads.linked(self.from_account_id, self.contact_id)
         heads.check_active(self.to_account_id, self.contact_id)
         if self.from_account_id != self.to_account_id:

@@ -11,6 +11,7 @@ from vinculum_command.domain.heads.contacts import Contact
 from vinculum_command.domain.heads.links import Coverage, Link, Reached
 from vinculum_command.domain.heads.view import Heads, Readable
 from vinculum_command.domain.rejections import EmailNotFound, PermissionsFixed
+from vinculum_shared.contracts.events import Recipient
 from vinculum_shared.contracts.links import (
     NotificationPreferences,
     NotificationPreferencesChanged,
@@ -18,7 +19,7 @@ from vinculum_shared.contracts.links import (
 )
 from vinculum_shared.contracts.topics import FEATURE_OF, FEATURES, TOPICS, Feature, Topic
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Flag
-from vinculum_shared.recipients import Member, recipients, wants_anywhere
+from vinculum_shared.recipients import Member, hidden, recipients, wants_anywhere
 
 ACCOUNTS_WARNED_OF_MAX: Final = 100  # accounts that a change of one contact is checked for
 
@@ -103,14 +104,13 @@ def _without_permission(
         return  # so it is meant to be, on every link alike
     link = heads.link(account_id, contact_id)
     for topic in topics:
-        if wants_anywhere(link.preferences, topic) and FEATURE_OF[topic] not in link.features:
+        if wants_anywhere(link.preferences, topic) and hidden(topic, link.features):
             yield MailWithoutPermission(account_id=account_id, contact_id=contact_id, topic=topic)
 
 
 def topics_reaching(heads: Heads, link: Link) -> list[Topic]:
     """Give the topics that the contact of a link gets mail about now."""
-    hold = heads.policy.mail_without_permission
-    return [topic for topic in TOPICS if recipients(topic, members(heads, [link]), mail_without_permission=hold)]
+    return [topic for topic in TOPICS if reached_by(heads, topic, [link])]
 
 
 def uncovered(heads: Heads, reached: Mapping[AccountId, Iterable[Topic]]) -> Iterator[Caution]:
@@ -129,11 +129,14 @@ def uncovered(heads: Heads, reached: Mapping[AccountId, Iterable[Topic]]) -> Ite
         for contact_id in contacts
         for key in (Link.key(account_id=account_id, contact_id=contact_id), Contact.key(contact_id=contact_id))
     )
-    hold = heads.policy.mail_without_permission
     for (account_id, topic), contacts in few.items():
-        links = [heads.link(account_id, contact_id) for contact_id in contacts]
-        if not recipients(topic, members(heads, links), mail_without_permission=hold):
+        if not reached_by(heads, topic, [heads.link(account_id, contact_id) for contact_id in contacts]):
             yield TopicUncovered(account_id=account_id, topic=topic)
+
+
+def reached_by(heads: Heads, topic: Topic, links: Iterable[Link]) -> list[Recipient]:
+    """Give those of the links who get mail about the topic now."""
+    return recipients(topic, members(heads, links), mail_without_permission=heads.policy.mail_without_permission)
 
 
 def members(heads: Heads, links: Iterable[Link]) -> Iterator[Member]:

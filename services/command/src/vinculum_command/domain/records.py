@@ -13,7 +13,7 @@ from vinculum_command.domain.heads.contacts import Contact
 from vinculum_command.domain.heads.links import Memberships
 from vinculum_command.domain.heads.records import Record
 from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX, Enumeration, Heads, Readable
-from vinculum_command.domain.notifications import members
+from vinculum_command.domain.notifications import members, reached_by
 from vinculum_command.domain.record_types import RECORD_TYPES
 from vinculum_command.domain.rejections import EmailRequired, IdTaken, NotOverdue
 from vinculum_shared.contracts.events import Recipient
@@ -28,7 +28,7 @@ from vinculum_shared.contracts.records import (
 from vinculum_shared.contracts.topics import Topic
 from vinculum_shared.contracts.values import AccountId, ContactId, Day, RecordId, misplaced
 from vinculum_shared.problems import Invalid
-from vinculum_shared.recipients import by_hand, recipients
+from vinculum_shared.recipients import by_hand
 
 Amount = Annotated[Decimal, Field(max_digits=18, decimal_places=4)]
 
@@ -137,10 +137,9 @@ def _default_recipients(heads: Heads, account_id: AccountId, topic: Topic) -> li
     links = heads.links(everybody)
     if links.after:
         detail = f"the account has more than {LINKS_AT_ONCE_MAX} contacts: say which ones it goes to"
-        raise Invalid(errors=[{"pointer": "/contact_ids", "code": "missing", "detail": detail}])
+        raise Invalid.at("/contact_ids", "missing", detail)
     heads.prefetch(Contact.key(contact_id=link.contact_id) for link in links.found)
-    hold = heads.policy.mail_without_permission
-    return recipients(topic, members(heads, links.found), mail_without_permission=hold)
+    return reached_by(heads, topic, links.found)
 
 
 def _chosen_recipients(heads: Heads, account_id: AccountId, chosen: Collection[ContactId]) -> list[Recipient]:
@@ -152,4 +151,4 @@ def _chosen_recipients(heads: Heads, account_id: AccountId, chosen: Collection[C
     for contact_id in chosen:
         if heads.known_contact(contact_id).primary_email is None:
             raise EmailRequired(contact_id=contact_id)
-    return by_hand(members(heads, links), chosen)
+    return by_hand(members(heads, links))

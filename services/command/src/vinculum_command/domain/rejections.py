@@ -1,4 +1,4 @@
-"""Why a command is refused: one class per rule, in the order in which they are checked."""
+"""Why a command is refused, a class each: what is not there, what is archived or inactive, the rules, the version."""
 
 from vinculum_shared.problems import (
     AccountNotFound,
@@ -57,10 +57,6 @@ class ContactNotLinked(NotFound):
     """The contact is not linked to the account."""
 
 
-class VersionMismatch(PreconditionFailed):
-    """It has changed since the version that If-Match names."""
-
-
 class IdTaken(Conflict):
     """Something with this id exists already."""
 
@@ -102,7 +98,7 @@ class EmailTaken(Conflict):
 
 
 class EmailRequired(Conflict):
-    """The contact has no address to log in with (TD-3)."""
+    """The contact has no e-mail address."""
 
 
 class PortalDisabled(Conflict):
@@ -127,3 +123,7 @@ class LastAdmin(Conflict):
 
 class InvitationInvalid(Gone):
     """The invitation was replaced or withdrawn, or has expired. Ask for a new one."""
+
+
+class VersionMismatch(PreconditionFailed):
+    """It has changed since the version that If-Match names."""

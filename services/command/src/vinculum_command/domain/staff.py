@@ -63,7 +63,7 @@ class ChangeStaffUser(Command):
 
 
 class DeactivateStaffUser(Command):
-    """End a staff user's rights. Nothing that must have a manager is left with none."""
+    """End a staff user's rights. A successor is asked for where something would be left without a manager."""
 
     ROLE: ClassVar[Needs] = "admin"
     TARGET: ClassVar[tuple[str, ...]] = ("staff", "staff_id")

@@ -1,7 +1,7 @@
 """Tenants: registration, settings, and the change of their rules."""
 
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field, JsonValue, ValidationInfo, field_validator
 
@@ -97,11 +97,17 @@ class ChangePolicy(PolicyTerms, Command):
             yield from _violations(heads, before, after)
 
 
+COUNTED: Final = frozenset(
+    {"max_accounts_per_contact", "min_contacts_per_account", "contact_requires_account", "unique_contact_email"}
+)
+"""Policies whose violations are counted; event_store.VIOLATIONS has how."""
+
+
 def _violations(heads: Heads, before: Policy, after: Policy) -> Iterator[Caution]:
     """Count what the stricter of the new values would not allow."""
     stricter: dict[str, Any] = {
         name: value
-        for name, value in after.model_dump(include=set(COUNTED)).items()
+        for name, value in after.model_dump(include={*COUNTED}).items()
         if value != getattr(before, name) and value not in (None, 0)
     }
     wanted = [Violations(name, int(value)) for name, value in stricter.items()]
@@ -110,12 +116,3 @@ def _violations(heads: Heads, before: Policy, after: Policy) -> Iterator[Caution
         count = heads.violations(each.policy, each.bound)
         if count:
             yield PolicyViolations(policy=each.policy, count=count)
-
-
-COUNTED = (
-    "max_accounts_per_contact",
-    "min_contacts_per_account",
-    "contact_requires_account",
-    "unique_contact_email",
-)
-"""Policies whose violations are counted."""

@@ -96,16 +96,16 @@ def command_routes() -> APIRouter:
 
 def endpoint(command: type[Command]) -> Callable[[Request], Awaitable[Response]]:
     async def run(request: Request) -> Response:
-        principal, execute = await bearer(request), cast(Executor, request.state.executor)
+        principal, executor = await bearer(request), cast(Executor, request.state.executor)
         key, dry_run = checked_key(request.headers.get("idempotency-key"), "?idempotency-key"), is_dry_run(request)
         fields, in_path = await json_object(request), request.path_params
         order = ordered(command, fields, principal, in_path=in_path, if_match=request.headers.get("if-match"))
         try:
-            answer = await ((await execute.dry_run([order]))[0] if dry_run else execute.execute(order, key))
+            answer = await ((await executor.dry_run([order]))[0] if dry_run else executor.execute(order, key))
         except Problem as problem:
             metrics.COMMANDS.labels(command.__name__, problem.code).inc()
             raise told(problem, order.command) from None
-        metrics.COMMANDS.labels(command.__name__, outcome(answer)).inc()
+        metrics.COMMANDS.labels(command.__name__, label_of(answer)).inc()
         return response(answer, order)
 
     return run
@@ -146,15 +146,14 @@ def checked_key(key: Any, where: str) -> str | None:
     if key is None or (isinstance(key, str) and KEY.fullmatch(key)):
         return key
     detail = "1 to 255 printable ASCII characters"
-    raise Invalid(errors=[FieldError(pointer=where, code="string", detail=detail)])
+    raise Invalid.at(where, "string", detail)
 
 
 def is_dry_run(request: Request) -> bool:
     try:
         return FLAG.validate_python(request.query_params.get("dry_run", "false"))
     except ValidationError:
-        errors = [FieldError(pointer="?dry_run", code="boolean", detail="true or false")]
-        raise Invalid(errors=errors) from None
+        raise Invalid.at("?dry_run", "boolean", "true or false") from None
 
 
 def version_of(if_match: str | None) -> int | None:
@@ -189,7 +188,7 @@ def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple
             yield from leaves(inner, (*path, key))
 
 
-def outcome(answer: Answer) -> str:
+def label_of(answer: Answer) -> str:
     return "replayed" if answer.replayed else "done" if answer.events else "nothing"
 
 
@@ -233,34 +232,34 @@ async def batch(request: Request) -> Response:
 
     A line sees what the lines before it did. A bad line fails alone.
     """
-    principal, execute, dry_run = await bearer(request), cast(Executor, request.state.executor), is_dry_run(request)
+    principal, executor, dry_run = await bearer(request), cast(Executor, request.state.executor), is_dry_run(request)
     lines = [line for line in (await request.body()).splitlines() if line.strip()]
     as_caller(principal)
     if dry_run:
-        return Response(await dry_answers(lines, principal, execute), media_type=NDJSON)
-    return StreamingResponse(answers(lines, principal, execute), media_type=NDJSON)
+        return Response(await dry_answers(lines, principal, executor), media_type=NDJSON)
+    return StreamingResponse(answers(lines, principal, executor), media_type=NDJSON)
 
 
-async def answers(lines: list[bytes], principal: Principal, execute: Executor) -> AsyncIterator[bytes]:
+async def answers(lines: list[bytes], principal: Principal, executor: Executor) -> AsyncIterator[bytes]:
     under_way: deque[Awaitable[bytes]] = deque()
     for line in lines:
-        under_way.append(started(line, principal, execute))
+        under_way.append(started(line, principal, executor))
         if len(under_way) >= IN_FLIGHT_MAX:
             yield await under_way.popleft()
     while under_way:
         yield await under_way.popleft()
 
 
-def started(line: bytes, principal: Principal, execute: Executor) -> Awaitable[bytes]:
+def started(line: bytes, principal: Principal, executor: Executor) -> Awaitable[bytes]:
     """Queue a line's command at once, so that lines keep their order; its answer is awaited later."""
     try:
         order, key = read_line(line, principal)
     except Problem as problem:
         return line_of(settled(problem), None)
-    return line_of(execute.submit(order, key).answer, order.command)
+    return line_of(executor.submit(order, key).answer, order.command)
 
 
-async def dry_answers(lines: list[bytes], principal: Principal, execute: Executor) -> bytes:
+async def dry_answers(lines: list[bytes], principal: Principal, executor: Executor) -> bytes:
     if len(lines) > DRY_LINES_MAX:
         raise TooLarge(f"A dry run takes at most {DRY_LINES_MAX} lines.", lines_max=DRY_LINES_MAX)
     read: list[Order | Problem] = []
@@ -269,7 +268,7 @@ async def dry_answers(lines: list[bytes], principal: Principal, execute: Executo
             read.append(read_line(line, principal)[0])
         except Problem as problem:
             read.append(problem)
-    decided = iter(await execute.dry_run([each for each in read if isinstance(each, Order)]))
+    decided = iter(await executor.dry_run([each for each in read if isinstance(each, Order)]))
     told_of = [
         line_of(next(decided), each.command) if isinstance(each, Order) else line_of(settled(each), None)
         for each in read
@@ -288,7 +287,7 @@ def read_line(line: bytes, principal: Principal) -> tuple[Order, str | None]:
     command = COMMANDS.get(name) if isinstance(name, str) else None
     if command is None:
         detail = f"one of {', '.join(COMMANDS)}"
-        raise Invalid(errors=[FieldError(pointer="/command", code="unknown_command", detail=detail)])
+        raise Invalid.at("/command", "unknown_command", detail)
     return ordered(command, fields, principal), checked_key(key, "/idempotency_key")
 
 
@@ -308,7 +307,7 @@ async def line_of(answer: asyncio.Future[Answer], command: Command | None) -> by
         log.exception("line_failed", command=name)
         shown = Internal()
     else:
-        metrics.COMMANDS.labels(name, outcome(found)).inc()
+        metrics.COMMANDS.labels(name, label_of(found)).inc()
         replayed = {"replayed": True} if found.replayed else {}
         return orjson.dumps({"status": found.status, **found.to_dict(), **replayed}) + b"\n"
     metrics.COMMANDS.labels(name, shown.code).inc()

@@ -10,12 +10,13 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from vinculum_command import reading
-from vinculum_command.doorbell import News, set_within
+from vinculum_command.doorbell import News
 from vinculum_command.http.callers import Bearer, may_read
 from vinculum_command.reading import Filter, Line
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
+from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import Pool
-from vinculum_shared.problems import FieldError, Forbidden, Invalid, TooMany
+from vinculum_shared.problems import Forbidden, Invalid, TooMany
 from vinculum_shared.snapshots import of_tenant
 from vinculum_shared.tokens import OPERATORS, READERS, Principal
 
@@ -151,7 +152,7 @@ def _of_all_tenants(principal: Principal, only: Filter) -> None:
         raise Forbidden("The token lacks the scope all_tenants.", scope="all_tenants")
     if not only.is_all:
         detail = "a filter is for one tenant: name it"
-        raise Invalid(errors=[FieldError(pointer="?tenant", code="missing", detail=detail)])
+        raise Invalid.at("?tenant", "missing", detail)
 
 
 def _types(types: str | None) -> tuple[str, ...] | None:
@@ -161,7 +162,7 @@ def _types(types: str | None) -> tuple[str, ...] | None:
     unknown = [each for each in wanted if each not in EVENT_TYPES]
     if unknown:
         detail = f"there is no {', '.join(unknown)}"
-        raise Invalid(errors=[FieldError(pointer="?types", code="unknown_type", detail=detail)])
+        raise Invalid.at("?types", "unknown_type", detail)
     return wanted
 
 
@@ -169,7 +170,7 @@ def _position(after: str | None) -> int:
     if not after:
         return 0
     if not (after.isascii() and after.isdecimal()) or len(after) > 18:  # noqa: PLR2004  what a bigint holds
-        raise Invalid(errors=[FieldError(pointer="?after", code="int_parsing", detail="a position is a number")])
+        raise Invalid.at("?after", "int_parsing", "a position is a number")
     return int(after)
 
 

@@ -45,7 +45,7 @@ class AddEmail(Command):
         heads.check_active(contact_id=self.contact_id)
         if len(contact.emails) >= ADDRESSES_MAX:
             detail = f"a contact has at most {ADDRESSES_MAX} addresses"
-            raise Invalid(errors=[{"pointer": "/address", "code": "too_many", "detail": detail}])
+            raise Invalid.at("/address", "too_many", detail)
         new = NewEmail(id=self.id, address=self.address, label=self.label)
         email = as_email(heads, new, primary=self.primary or not contact.emails)
         heads.prefetch([Login.key(address_hash=email.address_hash)])
@@ -80,7 +80,7 @@ class ChangeEmail(Command):
         after = self.changed(before)
         if before.primary and not after.primary:
             detail = "make another address the primary one"
-            raise Invalid(errors=[{"pointer": "/primary", "code": "primary_required", "detail": detail}])
+            raise Invalid.at("/primary", "primary_required", detail)
         if after == before:
             return
         if self.address:
@@ -90,7 +90,7 @@ class ChangeEmail(Command):
             links, more = heads.links(Enumeration(contact_id=self.contact_id))
             if more:  # in one commit or not at all: an address that was not invited must open nothing
                 detail = f"on more than {LINKS_AT_ONCE_MAX} accounts: add the new address and remove this one"
-                raise Invalid(errors=[{"pointer": "/address", "code": "too_many_links", "detail": detail}])
+                raise Invalid.at("/address", "too_many_links", detail)
             logins = [Login.key(address_hash=each.address_hash) for each in (before, after)]
             heads.prefetch([*logins, *beside(links)])
             _check_free(heads, contact, after, self.contact_id)

@@ -25,7 +25,7 @@ class Account(Head):
     def fold(self, event: Event, mark: Mark) -> Self:
         match event:
             case AccountCreated():
-                profile = AccountProfile.model_validate(event.model_dump())
+                profile = AccountProfile.of(event)
                 return self.evolve(profile=profile)
             case AccountChanged():
                 return self.evolve(profile=event.after)

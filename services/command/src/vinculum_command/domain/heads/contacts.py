@@ -47,12 +47,12 @@ class Contact(Head):
     def fold(self, event: Event, mark: Mark) -> Self:
         match event:
             case ContactCreated():
-                profile = ContactProfile.model_validate(event.model_dump())
+                profile = ContactProfile.of(event)
                 return self.evolve(profile=profile, emails=event.emails)
             case ContactChanged():
                 return self.evolve(profile=event.after)
             case EmailAdded():
-                email = Email.model_validate(event.model_dump())
+                email = Email.of(event)
                 return self.evolve(emails=(*self.emails, email))
             case EmailChanged():
                 emails = tuple(event.after if e.email_id == event.email_id else e for e in self.emails)

@@ -20,5 +20,5 @@ class Record(Head):
     def fold(self, event: Event, mark: Mark) -> Self:
         if not isinstance(event, RecordCreated):
             return self
-        terms = RecordTerms.model_validate(event.model_dump())
+        terms = RecordTerms.of(event)
         return self.evolve(type=event.type, account_id=event.account_id, contact_id=event.contact_id, terms=terms)

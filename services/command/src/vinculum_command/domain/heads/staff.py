@@ -18,7 +18,7 @@ class StaffUser(Head):
     def fold(self, event: Event, mark: Mark) -> Self:
         match event:
             case StaffUserAdded():
-                profile = StaffProfile.model_validate(event.model_dump())
+                profile = StaffProfile.of(event)
                 return self.evolve(profile=profile, active=True)
             case StaffUserChanged():
                 return self.evolve(profile=event.after)

@@ -23,7 +23,7 @@ class Tenant(Head):
     def fold(self, event: Event, mark: Mark) -> Self:
         match event:
             case TenantRegistered():
-                settings = TenantSettings.model_validate(event.model_dump())
+                settings = TenantSettings.of(event)
                 return self.evolve(settings=settings)
             case TenantChanged():
                 return self.evolve(settings=event.after)
