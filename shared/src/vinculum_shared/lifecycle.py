@@ -107,6 +107,15 @@ async def run_part(name: str, part: Coroutine[Any, Any, None], stop: asyncio.Eve
         raise OperatorError(f"The part {name} ended by itself.")
 
 
+async def set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait so long at most; tell if the event came."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
+
+
 class Server(uvicorn.Server):
     """Leaves the signals to run_parts."""
 

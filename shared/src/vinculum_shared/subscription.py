@@ -22,6 +22,7 @@ from aiokafka.errors import KafkaError
 from vinculum_shared import kafka, metrics, parking, postgres
 from vinculum_shared.event_log import EventLog, Line, whole_commits
 from vinculum_shared.failpoints import reach
+from vinculum_shared.lifecycle import set_within
 from vinculum_shared.partitions import Partitions, keep_offsets
 from vinculum_shared.postgres import Pool, columns
 from vinculum_shared.telemetry import OperatorError
@@ -105,8 +106,7 @@ class Subscription:
                 await self.consume(stop)
             except (RejectedError, *PASSES) as error:
                 log.warning("subscription_interrupted", reason=parking.reason(error), seconds=self._backoff_seconds)
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), self._backoff_seconds)
+                await set_within(stop, self._backoff_seconds)
                 self._backoff_seconds = min(2 * self._backoff_seconds, BACKOFF_SECONDS_MAX)
 
     async def consume(self, stop: asyncio.Event) -> None:

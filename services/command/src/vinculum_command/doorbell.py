@@ -10,6 +10,7 @@ import structlog
 from pydantic import SecretStr
 
 from vinculum_command.event_store import DOORBELL
+from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import OUTAGE
 
 log = structlog.get_logger()
@@ -43,14 +44,6 @@ async def _listen(url: SecretStr, rung: Callable[..., None], ring: Ring, stop: a
             await connection.fetchval("SELECT 1", timeout=CHECK_SECONDS)
     finally:
         connection.terminate()
-
-
-async def set_within(event: asyncio.Event, seconds: float) -> bool:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True
 
 
 class News:

@@ -17,12 +17,12 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 
 from vinculum_command import doorbell
-from vinculum_command.doorbell import set_within
 from vinculum_command.event_store import BY_INDEX
 from vinculum_command.reading import WIRE, open_log
 from vinculum_command.settings import Settings
 from vinculum_shared import failpoints, kafka, metrics
 from vinculum_shared.contracts.envelope import CONTENT_TYPE
+from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import OUTAGE, Connection, columns
 
 log = structlog.get_logger()

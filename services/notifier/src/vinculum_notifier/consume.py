@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Final, LiteralString
 
 import httpx2
@@ -15,6 +15,7 @@ from vinculum_notifier.settings import Settings
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.event_log import EventLog, open_log
+from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import Connection, Pool, columns
 from vinculum_shared.subscription import Subscription
 from vinculum_shared.tokens import TokenFile
@@ -60,8 +61,7 @@ async def first_start(pool: Pool, event_log: EventLog, stop: asyncio.Event) -> N
             positions = await event_log.positions()
         except httpx2.HTTPError as error:
             log.warning("log_unavailable", reason=type(error).__name__)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), RETRY_SECONDS)
+            await set_within(stop, RETRY_SECONDS)
         else:
             await keep_start(pool, positions)
 

@@ -7,7 +7,6 @@ the same Message-ID.
 import asyncio
 import random
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -23,6 +22,7 @@ from vinculum_notifier.smtp import MailServer, Verdict, VerdictKind
 from vinculum_notifier.unsubscribe import unsubscribe_url
 from vinculum_shared import telemetry
 from vinculum_shared.failpoints import reach
+from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import OUTAGE, Pool
 
 log = structlog.get_logger()
@@ -69,8 +69,7 @@ class Deliverer:
                         under_way.add(task)
                         task.add_done_callback(under_way.discard)
                     if len(due) < free:
-                        with suppress(TimeoutError):
-                            await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+                        await set_within(stop, POLL_SECONDS)
                     elif len(under_way) == MAILS_AT_ONCE:
                         await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
         finally:

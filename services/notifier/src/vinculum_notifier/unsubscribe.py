@@ -8,7 +8,6 @@ the command is repeated until it is answered.
 import asyncio
 import hashlib
 from base64 import b64encode
-from contextlib import suppress
 from datetime import timedelta
 from typing import Final, LiteralString, Self
 from uuid import UUID
@@ -28,6 +27,7 @@ from vinculum_notifier.routing import Notification
 from vinculum_notifier.settings import Settings
 from vinculum_shared import tokens
 from vinculum_shared.contracts.topics import Topic
+from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import OUTAGE, Pool
 from vinculum_shared.snapshots import FOR_TENANT
 from vinculum_shared.tokens import TokenFile
@@ -133,8 +133,7 @@ async def announce(settings: Settings, stop: asyncio.Event) -> None:
                     await announce_one(pool, http, token, wish)
             except (*OUTAGE, httpx2.HTTPError) as error:
                 log.warning("announce_interrupted", reason=type(error).__name__)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), POLL_SECONDS)
+            await set_within(stop, POLL_SECONDS)
 
 
 async def announce_one(pool: Pool, http: httpx2.AsyncClient, token: TokenFile, wish: Record) -> None:
