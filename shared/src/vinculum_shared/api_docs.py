@@ -60,7 +60,7 @@ def parameter(told: Schema) -> str:
 
 
 def pretty(schema: Schema) -> str:
-    """A schema as indented JSON, its references linked to where on this page they are told."""
+    """Write a schema as indented JSON, its references linked to where on this page they are told."""
     text = escape(json.dumps(schema, indent=2, ensure_ascii=False), quote=False)
     lines = (linked(line) if '"$ref"' in line else line for line in text.splitlines())
     return f"<pre>{chr(10).join(lines)}</pre>"

@@ -29,7 +29,7 @@ class Line(NamedTuple):
 
     @classmethod
     def read(cls, value: bytes | str) -> Self:
-        """ValueError or KeyError if it isn't an event."""
+        """Read an event. ValueError, LookupError or TypeError if it isn't one."""
         event = orjson.loads(value)
         return cls(
             event["tenant"], event["position"], event["commitindex"], event["commitsize"], event["subject"], event
@@ -55,15 +55,15 @@ class EventLog:
         self.token = token
 
     async def after(self, tenant: str, position: int, limit: int = PAGE_EVENTS) -> list[Line]:
-        """A page of one tenant's log."""
+        """Read a page of one tenant's log."""
         return await self._page({"tenant": tenant, "after": str(position), "limit": str(limit)})
 
     async def all_after(self, tenant: str, position: int) -> list[Line]:
-        """A page of all tenants' logs, in the order of tenant and position."""
+        """Read a page of all tenants' logs, in the order of tenant and position."""
         return await self._page({"after": f"{tenant}:{position}", "limit": str(PAGE_EVENTS)})
 
     async def positions(self, tenant: str | None = None) -> dict[str, int]:
-        """Each tenant's last position, or the one's."""
+        """Read each tenant's last position, or that of the one named."""
         answer = await self._get("/v1/log/positions", {"tenant": tenant} if tenant else {})
         positions: dict[str, int] = orjson.loads(answer.content)["positions"]
         return positions

@@ -37,7 +37,7 @@ ACTIONS: Final[dict[str, Callable[[], None]]] = {"kill": kill, "stop": stop, "ex
 
 
 def armed(spec: str) -> Callable[[str], None]:
-    """A `reach` that acts as `spec` says."""
+    """Make a `reach` that acts as `spec` says."""
     actions: dict[str, tuple[Callable[[], None], int]] = {}
     for item in spec.split(","):
         name, _, action = item.strip().partition("=")
@@ -56,7 +56,7 @@ def armed(spec: str) -> Callable[[str], None]:
 
 
 def unarmed(_: str) -> None:
-    """Nothing: this is production."""
+    """Do nothing: this is production."""
 
 
 reach: Final = armed(SPEC) if SPEC else unarmed

@@ -67,7 +67,7 @@ async def create(admin: AIOKafkaAdminClient, topic: str, partitions: int, replic
 
 
 def producer(bootstrap: str, client_id: str) -> AIOKafkaProducer:
-    """An idempotent producer: within its session no retry repeats or reorders a record."""
+    """Make an idempotent producer: within its session no retry repeats or reorders a record."""
     return AIOKafkaProducer(
         bootstrap_servers=bootstrap,
         client_id=client_id,
@@ -84,7 +84,7 @@ def producer(bootstrap: str, client_id: str) -> AIOKafkaProducer:
 
 
 def consumer(bootstrap: str, client_id: str, group: str, **options: Any) -> AIOKafkaConsumer:
-    """A member of a group that takes its offsets from elsewhere: without one it fails, rather than start somewhere."""
+    """Make a member of a group, with offsets from elsewhere: without one it fails, rather than start somewhere."""
     return AIOKafkaConsumer(
         **{
             "bootstrap_servers": bootstrap,

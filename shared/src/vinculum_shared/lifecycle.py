@@ -42,7 +42,7 @@ Task = Callable[[Settings], Coroutine[Any, Any, int]]
 def main(
     settings_class: type[Settings], parts: Mapping[str, Part[Settings]], tasks: Mapping[str, Task[Settings]]
 ) -> None:
-    """The command line of a service: `run` for all its parts in one process, or one part, or one task."""
+    """Carry out a service's command line: `run` for all its parts in one process, or one part, or one task."""
     parser = argparse.ArgumentParser(prog=f"python -m {settings_class.__module__.partition('.')[0]}")
     parser.add_argument("command", nargs="?", default="run", choices=["run", *parts, *tasks])
     command = parser.parse_args().command

@@ -52,7 +52,7 @@ class Paging:
     scope: bytes
 
     def after(self, *start: str | int | UUID) -> SortKey:
-        """Where the page begins: after the key in the cursor, or after `start`, which sorts before everything."""
+        """Say where the page begins: after the key in the cursor, or after `start`, which sorts before everything."""
         if self.cursor is None:
             return start
         try:
@@ -73,7 +73,7 @@ class Paging:
         position: int,
         parked: bool = False,
     ) -> Page[I]:
-        """Of one row more than fit, so that the last page is known to be the last. `key`: what they are sorted by."""
+        """Cut a page. `rows` has one more than the page, if there is one; `key` is what they are sorted by."""
         shown = rows[: self.limit]
         last = len(rows) <= self.limit
         return Page(

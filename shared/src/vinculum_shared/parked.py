@@ -48,7 +48,7 @@ Viewing = Callable[..., AsyncIterator[View]]
 
 
 def routes(observing: Viewing, operating: Viewing) -> APIRouter:
-    """The two routes, for dependencies that say who may look and who may replay.
+    """Make the two routes, for dependencies that say who may look and who may replay.
 
     The service's lifespan state has the `subscription`.
     """
@@ -56,9 +56,9 @@ def routes(observing: Viewing, operating: Viewing) -> APIRouter:
 
     @router.get("")
     async def parked(view: Annotated[View, Depends(observing, scope="function")], paging: Paged) -> Page[Parked]:
-        """In the log's order. The first of a stream has the reason; those behind it wait.
+        """List what is parked, in the log's order. The first of a stream has the reason; those behind it wait.
 
-        All of them, for those whose access is limited too: an operator replays whatever is there.
+        It is all shown, also to those whose access is limited: an operator replays whatever is there.
         """
         rows = await view.db.fetch(LIST, view.tenant, *paging.after(0), paging.limit + 1)
         return paging.page(rows, lambda row: Parked(**row), ("position",), position=view.position)

@@ -115,7 +115,7 @@ async def replay(pool: Pool, event_log: EventLog, apply: Apply, tenant: str, str
 
 
 def reason(error: BaseException) -> str:
-    """What was wrong, without the values that were: type, constraint or column, and where."""
+    """Say what was wrong, without the values that were: type, constraint or column, and where."""
     facts = [type(error).__name__]
     if isinstance(error, ValidationError):
         facts += [f"{'.'.join(map(str, each['loc']))}: {each['type']}" for each in error.errors()[:FACTS_MAX]]

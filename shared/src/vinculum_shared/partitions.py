@@ -100,7 +100,7 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
                 claim.next_offset = records[-1].offset + 1
 
     async def from_beginning(self, *partitions: TopicPartition) -> None:
-        """The offset is gone, by retention or with the whole topic: read what there is, and the log fills the rest."""
+        """Read what there is: the offset is gone, by retention or with the whole topic, and the log fills the rest."""
         log.warning("offset_out_of_range", topic=self.topic, partitions=[each.partition for each in partitions])
         for partition in partitions:
             with suppress(IllegalStateError):
@@ -109,7 +109,7 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
                     self.claims[partition].held.clear()
 
     async def commit_for_monitoring(self) -> None:
-        """Kafka's own tools show the lag by its committed offsets; nothing reads them back."""
+        """Commit offsets for Kafka's own tools, which show the lag by them; nothing reads them back."""
         if self.claims:
             with suppress(KafkaError, TimeoutError):
                 async with asyncio.timeout(BROKER_SECONDS_MAX):
@@ -117,7 +117,7 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 def read(records: list[ConsumerRecord]) -> list[tuple[int, Line]]:
-    """What isn't an event is passed over: if one should have been there, its position is missing, and noticed."""
+    """Pass over what isn't an event: if one should have been there, its position is missing, and noticed."""
     lines = []
     for record in records:
         try:

@@ -112,5 +112,5 @@ async def refuse_unsafe(connection: Connection | Pool) -> None:
 
 
 def columns(rows: Iterable[Iterable[Any]], width: int) -> list[list[Any]]:
-    """Rows turned into the arrays that unnest takes: without rows, `width` empty ones."""
+    """Turn rows into the arrays that unnest takes: without rows, `width` empty ones."""
     return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]

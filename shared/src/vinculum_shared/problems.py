@@ -147,7 +147,7 @@ ERROR_CODES: Final = {"extra_forbidden": UnknownField.code}
 
 
 def invalid(errors: Iterable[Mapping[str, Any]]) -> Invalid:
-    """The problem that pydantic's errors about a body amount to."""
+    """Give the problem that pydantic's errors about a body amount to."""
     found = [
         FieldError(pointer=pointer(_place(e["loc"])), code=ERROR_CODES.get(e["type"], e["type"]), detail=e["msg"])
         for e in errors

@@ -96,7 +96,10 @@ def create_app(
     checks: Mapping[str, Check],
     larger_bodies: Mapping[str, int] | None = None,
 ) -> FastAPI:
-    """`lifespan` yields what handlers find in `request.state`; `larger_bodies` names paths and their limits."""
+    """Make a service's application.
+
+    `lifespan` yields what handlers find in `request.state`; `larger_bodies` names paths and their limits.
+    """
     # As routes of the application itself: an included router is searched twice for each request.
     routes = [route for router in (health(checks), *routers) for route in router.routes]
     for route in routes:
@@ -131,12 +134,12 @@ def health(checks: Mapping[str, Check]) -> APIRouter:
 
     @router.get("/live")
     async def live() -> dict[str, str]:
-        """The process answers."""
+        """Say that the process answers."""
         return {"status": "ok"}
 
     @router.get("/ready")
     async def ready(request: Request) -> dict[str, str]:
-        """What the service needs is there."""
+        """Say if what the service needs is there."""
         results = await asyncio.gather(
             *(asyncio.wait_for(check(request), CHECK_SECONDS_MAX) for check in checks.values()), return_exceptions=True
         )
@@ -149,7 +152,7 @@ def health(checks: Mapping[str, Check]) -> APIRouter:
 
 
 async def json_object(request: Request) -> dict[str, Any]:
-    """The body, read without a model: an empty one is an object without fields."""
+    """Read the body without a model: an empty one is an object without fields."""
     body = await request.body()
     try:
         fields = orjson.loads(body or b"{}")
@@ -175,7 +178,7 @@ async def answer_problem(_: Request, error: Exception) -> Response:
 
 
 async def answer_http_exception(_: Request, error: Exception) -> Response:
-    """Of the router (404, 405) and of FastAPI, which hides a problem that came up while it read a body."""
+    """Answer for the router (404, 405) and FastAPI, which hides a problem that came up while it read a body."""
     assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, Problem):
         return problem_response(error.__cause__)
@@ -186,7 +189,7 @@ async def answer_http_exception(_: Request, error: Exception) -> Response:
 
 
 async def answer_invalid_request(_: Request, error: Exception) -> Response:
-    """What FastAPI found wrong. An id in the path that can't be one is an address where nothing is."""
+    """Tell what FastAPI found wrong. An id in the path that can't be one is an address where nothing is."""
     assert isinstance(error, RequestValidationError)
     found = error.errors()
     if any(each["type"] == "json_invalid" for each in found):
@@ -285,6 +288,6 @@ class Answers:
 
 
 def route(scope: Scope) -> str:
-    """The path's template: the path itself has ids and tokens, without end."""
+    """Give the path's template: the path itself has ids and tokens, without end."""
     path: str = getattr(scope.get("route"), "path", "none")
     return path

@@ -110,7 +110,7 @@ class Subscription:
                 self._backoff_seconds = min(2 * self._backoff_seconds, BACKOFF_SECONDS_MAX)
 
     async def consume(self, stop: asyncio.Event) -> None:
-        """One membership of the group. It polls even without partitions, which aiokafka needs to join again."""
+        """Be a member of the group once. Polls even without partitions, which aiokafka needs to join again."""
         await self.compare(at_once=False)
         async with self.membership() as partitions:
             compare_at = time.monotonic() + self.compare_seconds
@@ -258,7 +258,7 @@ class Subscription:
 
 
 def following(lines: Iterable[Line], positions: Mapping[str, int]) -> tuple[list[Line], dict[str, int]]:
-    """The lines that follow on the positions, each once; and, where some are missing, the last that waits for them."""
+    """Give the lines that follow on the positions, each once; where some are missing, the last that waits for them."""
     reached = dict(positions)
     new: list[Line] = []
     waiting: dict[str, int] = {}

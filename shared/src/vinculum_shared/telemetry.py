@@ -87,7 +87,7 @@ def of_trace(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 
 def first_line(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """A library's message without what asyncio appends to it: the repr of tasks, with their exceptions."""
+    """Cut off what asyncio appends to a library's message: the repr of tasks, with their exceptions."""
     return {**event, "event": str(event["event"]).partition("\n")[0]}
 
 
@@ -104,7 +104,7 @@ def places_of_exception(_: WrappedLogger, __: str, event: EventDict) -> EventDic
 
 
 def places(error: BaseException) -> dict[str, Any]:
-    """The exception's type and where it passed; its message only if it was written for an operator."""
+    """Tell the exception's type and where it passed; its message only if it was written for an operator."""
     passed = traceback.extract_tb(error.__traceback__)[-FRAMES_MAX:]
     told: dict[str, Any] = {
         "type": f"{type(error).__module__}.{type(error).__qualname__}",
@@ -120,7 +120,7 @@ def places(error: BaseException) -> dict[str, Any]:
 
 
 def continued(parent: str | None) -> str:
-    """A traceparent (W3C) for work that `parent` caused, or for work that nothing is known to have caused."""
+    """Make a traceparent (W3C) for work that `parent` caused, or that nothing is known to have caused."""
     match = TRACEPARENT.fullmatch(parent or "")
     trace, flags = match.groups() if match else (secrets.token_hex(16), "01")
     return f"00-{trace}-{secrets.token_hex(8)}-{flags}"

@@ -73,7 +73,7 @@ class Principal(BaseModel):
         raise Invalid(errors=[FieldError(pointer="?tenant", code="missing", detail="Name the tenant.")])
 
     def within(self, tenant: str) -> Self:
-        """The same, asking about the tenant that `?tenant=` names: for services of all tenants."""
+        """Give the same, asking about the tenant that `?tenant=` names: for services of all tenants."""
         if tenant == self.tenant:
             return self
         if self.kind != "service" or "all_tenants" not in self.scopes:
@@ -85,11 +85,11 @@ class Principal(BaseModel):
         return self.model_copy(update={"tenant": tenant})
 
     def effective_roles(self, recorded: Iterable[str]) -> frozenset[str]:
-        """Those that the token and the staff user's record both say."""
+        """Give those that the token and the staff user's record both say."""
         return self.roles.intersection(recorded)
 
     def require_role(self, wanted: frozenset[str], *, active: bool | None, recorded: Iterable[str] | None) -> None:
-        """Refuse who is no active staff user, as his record has it, with one of these roles."""
+        """Refuse those who are no active staff user, by their record, with one of these roles."""
         if not active:
             raise Forbidden("The token's subject is no active staff user of this tenant.")
         if not self.effective_roles(recorded or ()) & wanted:
@@ -114,7 +114,7 @@ class Principal(BaseModel):
 
 
 async def bearer(request: Request) -> Principal:
-    """Dependency: who is asking. The service's lifespan state has the `verifier`."""
+    """Say who is asking. The service's lifespan state has the `verifier`."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthorized
@@ -190,7 +190,7 @@ class Verifier:
             self._load(path.read_bytes(), changed)
 
     def _load(self, document: bytes, version: float) -> None:
-        """A key's own type decides the algorithm: no header can choose another one."""
+        """Take the keys of a set. A key's own type decides the algorithm: no header can choose another one."""
         keys = jwt.PyJWKSet([key | {"alg": None} for key in orjson.loads(document)["keys"]])
         self._keys = {key.key_id: key for key in keys if key.key_id and key.algorithm_name in ALGORITHMS}
         self._version = version
@@ -218,7 +218,7 @@ def sign(key: SecretStr, purpose: str, payload: dict[str, Any]) -> str:
 
 
 def verify(key: SecretStr, purpose: str, token: str) -> dict[str, Any] | None:
-    """The payload, if `token` was signed with this key for this purpose."""
+    """Give the payload, if `token` was signed with this key for this purpose."""
     body, _, signature = token.partition(".")
     expected = _encode(_mac(key, purpose, body))
     if not hmac.compare_digest(signature.encode(), expected.encode()):

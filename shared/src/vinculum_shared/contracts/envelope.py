@@ -79,7 +79,7 @@ class UnknownVersionError(ValueError):
 
 @cache
 def long_type(event_type: type[Event]) -> str:
-    """`vinculum.contact_linked.v1` for ContactLinked, version 1."""
+    """Give `vinculum.contact_linked.v1` for ContactLinked, version 1."""
     return f"vinculum.{_snake(event_type.__name__)}.v{event_type.VERSION}"
 
 

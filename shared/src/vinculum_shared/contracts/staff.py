@@ -9,7 +9,7 @@ Role = Literal["admin", "manager", "agent", "viewer", "operator"]
 
 
 class Limits(Value):
-    """Sees only what he manages (TL-10)."""
+    """Sees only what they manage (TL-10)."""
 
     accounts: Flag = False
     opportunities: Flag = False

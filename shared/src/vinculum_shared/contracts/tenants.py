@@ -58,18 +58,18 @@ class Policy(Value):
     import_unmatched_account: Literal["hold", "create"]
 
     def limits_access(self, roles: Iterable[str], *, limited_accounts: bool) -> bool:
-        """Tell if a staff user with these roles sees only what he manages (TL-10)."""
+        """Tell if a staff user with these roles sees only what they manage (TL-10)."""
         limits = limited_accounts if self.manager_limits_access == "per_staff_user" else self.manager_limits_access
         return limits and "agent" in roles and not {"viewer", "manager", "admin"} & set(roles)
 
     def starting_features(self) -> tuple[Feature, ...]:
-        """What a new link opens (PX-3)."""
+        """Give what a new link opens (PX-3)."""
         if self.default_features == "all":
             return FEATURES
         return () if self.default_features == "none" else (self.default_features,)
 
     def starting_topics(self) -> tuple[Topic, ...]:
-        """What a new link turns mail on for (PX-7)."""
+        """Give what a new link turns mail on for (PX-7)."""
         return TOPICS if self.default_topics == "all" else ()
 
 
