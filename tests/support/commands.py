@@ -69,16 +69,22 @@ class Store:
 @asynccontextmanager
 async def event_store(admin_url: str) -> AsyncIterator[Store]:
     """Run an executor on a database of its own."""
-    async with database(admin_url, "vinculum_command") as url:
-        pool = await open_appender(url, unsafe_durability=True)
-        executor, stop = Executor(pool, "test"), asyncio.Event()
-        running = asyncio.create_task(executor.run(stop))
-        try:
-            yield Store(url, pool, executor)
-        finally:
-            stop.set()
-            await running
-            await pool.close()
+    async with database(admin_url, "vinculum_command") as url, executing(url) as store:
+        yield store
+
+
+@asynccontextmanager
+async def executing(url: Any) -> AsyncIterator[Store]:
+    """Run one more executor on a database, as another process would: it hears nothing of the others."""
+    pool = await open_appender(url, unsafe_durability=True)
+    executor, stop = Executor(pool, "test"), asyncio.Event()
+    running = asyncio.create_task(executor.run(stop))
+    try:
+        yield Store(url, pool, executor)
+    finally:
+        stop.set()
+        await running
+        await pool.close()
 
 
 def parsed(text: str | bytes) -> Any:
