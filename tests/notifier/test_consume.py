@@ -13,7 +13,7 @@ from support.reading import publish
 from support.tokens import Issuer
 from support.waiting import until
 from vinculum_notifier.consume import consume, keep_start
-from vinculum_notifier.preferences import STATES, Known, parsed
+from vinculum_notifier.known import STATES, Known, parsed
 from vinculum_shared.contracts.contacts import EmailRemoved
 from vinculum_shared.contracts.links import ContactUnlinked, LinkTerms
 from vinculum_shared.kafka import ensure_topic

@@ -25,7 +25,7 @@ from pydantic import SecretStr
 
 from support.notifier import settings_for
 from vinculum_notifier import rendering
-from vinculum_notifier.preferences import Account, Contact, Known, Record, Tenant
+from vinculum_notifier.known import Account, Contact, Known, Record, Tenant
 from vinculum_notifier.rendering import UnsafeHeaderError, header_names, render
 from vinculum_notifier.routing import RECORD_MAILS, Addressee, MailTopic, Notification
 from vinculum_notifier.settings import Settings

@@ -5,7 +5,7 @@ import pytest
 
 from support.events import Log
 from support.firms import Firm
-from vinculum_notifier.preferences import Known
+from vinculum_notifier.known import Known
 from vinculum_notifier.routing import Notification, obstacle, route
 from vinculum_shared.contracts.accounts import AccountArchived
 from vinculum_shared.contracts.contacts import ContactDeactivated, Email, EmailChanged, EmailRemoved

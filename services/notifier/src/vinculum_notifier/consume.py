@@ -8,8 +8,9 @@ from typing import Final, LiteralString
 import httpx2
 import structlog
 
-from vinculum_notifier import ledger, preferences
+from vinculum_notifier import ledger
 from vinculum_notifier.database import worker_pool
+from vinculum_notifier.known import load, store
 from vinculum_notifier.routing import route
 from vinculum_notifier.settings import Settings
 from vinculum_shared.contracts.envelope import Recorded
@@ -45,12 +46,12 @@ async def open_subscription(settings: Settings) -> AsyncIterator[Subscription]:
 
 async def apply(db: Connection, events: Sequence[Recorded[Event]]) -> None:
     """Move what is known event by event, routing each by what is known as of it; then write it all."""
-    known = await preferences.load(db, events)
+    known = await load(db, events)
     notifications = []
     for event in events:
         known[event.tenant].apply(event)
         notifications += route(event, known[event.tenant])
-    await preferences.store(db, known.values())
+    await store(db, known.values())
     await ledger.record(db, notifications)
 
 

@@ -12,8 +12,9 @@ from typing import Final
 
 import structlog
 
-from vinculum_notifier import ledger, preferences
+from vinculum_notifier import ledger
 from vinculum_notifier.database import worker_pool
+from vinculum_notifier.known import look
 from vinculum_notifier.ledger import Claimed
 from vinculum_notifier.rendering import UnsafeHeaderError, message_id, render
 from vinculum_notifier.routing import Notification, Reason, obstacle
@@ -93,7 +94,7 @@ class Deliverer:
     async def send(self, claimed: Claimed) -> None:
         reach("deliver.claimed")
         mail, now = claimed.mail, datetime.now(UTC)
-        known = await preferences.look(self.pool, mail.tenant, *streams(mail))
+        known = await look(self.pool, mail.tenant, *streams(mail))
         suppressed, unsubscribed = await ledger.silenced(self.pool, mail)
         reason = obstacle(mail, known, suppressed=suppressed, unsubscribed=unsubscribed, now=now)
         if reason:

@@ -6,13 +6,13 @@ from typing import Annotated, Final, LiteralString
 
 from fastapi import Depends, Request, Response
 
-from vinculum_notifier import preferences
+from vinculum_notifier.known import Staff, look
 from vinculum_shared.postgres import Connection
 from vinculum_shared.problems import Forbidden, TenantNotFound
 from vinculum_shared.snapshots import MinPosition, of_tenant, reach
 from vinculum_shared.tokens import OPERATORS, READERS, Principal, bearer
 
-NO_STAFF_USER: Final = preferences.Staff(active=False)
+NO_STAFF_USER: Final = Staff(active=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def reading(roles: frozenset[str], *, services: bool = True) -> Callable[..., As
 async def is_limited(db: Connection, principal: Principal, tenant: str, roles: frozenset[str]) -> bool:
     """Tell if a staff user sees only what he manages. Refuses those who have none of the roles."""
     staff_id = principal.staff_id
-    known = await preferences.look(db, tenant, f"staff/{staff_id}")
+    known = await look(db, tenant, f"staff/{staff_id}")
     staff = (known.staff(staff_id) if staff_id else None) or NO_STAFF_USER
     principal.require_role(roles, active=staff.active, recorded=staff.roles)
     policy, effective = known.tenant.policy, principal.effective_roles(staff.roles)

@@ -27,7 +27,7 @@ from babel.numbers import format_decimal
 from jinja2 import PackageLoader, StrictUndefined, select_autoescape
 from jinja2.sandbox import SandboxedEnvironment
 
-from vinculum_notifier.preferences import Known, Record
+from vinculum_notifier.known import Known, Record
 from vinculum_notifier.routing import Notification
 from vinculum_notifier.settings import Settings
 from vinculum_shared.tokens import Invitation

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID, uuid5
 
-from vinculum_notifier.preferences import Access, Contact, Known, Link, Tenant
+from vinculum_notifier.known import Access, Contact, Known, Link, Tenant
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event, Recipient
 from vinculum_shared.contracts.links import INVITATION_VALID, PortalAccessChanged

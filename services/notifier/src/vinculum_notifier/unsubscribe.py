@@ -20,8 +20,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, SecretStr
 from starlette.responses import HTMLResponse
 
-from vinculum_notifier import preferences
 from vinculum_notifier.database import worker_pool
+from vinculum_notifier.known import look
 from vinculum_notifier.rendering import speaking
 from vinculum_notifier.routing import Notification
 from vinculum_notifier.settings import Settings
@@ -101,7 +101,7 @@ async def page(pool: Pool, wish: Unsubscription | None, *, done: bool) -> HTMLRe
         return HTMLResponse(html, status_code=404, headers=PAGE_HEADERS)
     async with pool.acquire() as db, db.transaction(readonly=True):
         await db.execute(FOR_TENANT, wish.tenant)
-        known = await preferences.look(db, wish.tenant, f"contact/{wish.contact_id}")
+        known = await look(db, wish.tenant, f"contact/{wish.contact_id}")
     contact = known.contact(wish.contact_id)
     template = speaking(contact.locale if contact else None, known.tenant.locale).get_template("unsubscribe.html")
     html = template.render(tenant=known.tenant.name, topic=wish.topic, done=done, style=STYLE)

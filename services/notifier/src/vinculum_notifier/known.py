@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import Any, Final, Literal, LiteralString, TypeVar
+from typing import Final, Literal, LiteralString, TypeVar
 from uuid import UUID
 
 from pydantic import Field
@@ -116,40 +116,40 @@ def evolve(state: State | None, event: Event) -> State | None:  # noqa: C901, PL
         case _, TenantRegistered() as registered:
             return Tenant(name=registered.name, portal_url=registered.portal_url, locale=registered.locale)
         case Tenant(), TenantChanged(after=after):
-            return changed(state, name=after.name, portal_url=after.portal_url, locale=after.locale)
+            return state.evolve(name=after.name, portal_url=after.portal_url, locale=after.locale)
         case Tenant(), PolicyChanged(after=policy):
-            return changed(state, policy=policy)
+            return state.evolve(policy=policy)
 
         case _, StaffUserAdded() as added:
             return Staff(roles=frozenset(added.roles), limits=added.limits)
         case Staff(), StaffUserChanged(after=profile):
-            return changed(state, roles=frozenset(profile.roles), limits=profile.limits)
+            return state.evolve(roles=frozenset(profile.roles), limits=profile.limits)
         case Staff(), StaffUserDeactivated():
-            return changed(state, active=False)
+            return state.evolve(active=False)
 
         case _, AccountCreated(name=name):
             return Account(name=name or "")
         case Account(), AccountChanged() as renamed:
-            return changed(state, name=renamed.after.name or "")
+            return state.evolve(name=renamed.after.name or "")
         case Account(), AccountArchived():
-            return changed(state, archived=True)
+            return state.evolve(archived=True)
         case Account(), AccountRestored():
-            return changed(state, archived=False)
+            return state.evolve(archived=False)
 
         case _, ContactCreated() as created:
             return Contact(name=created.name, locale=created.locale, emails=created.emails)
         case Contact(), ContactChanged() as corrected:
-            return changed(state, name=corrected.after.name, locale=corrected.after.locale)
+            return state.evolve(name=corrected.after.name, locale=corrected.after.locale)
         case Contact(emails=emails), EmailAdded() as added:
-            return changed(state, emails=(*emails, Email.model_validate(added.model_dump())))
+            return state.evolve(emails=(*emails, Email.of(added)))
         case Contact(emails=emails), EmailChanged(email_id=email_id) as readdressed:
-            return changed(state, emails=tuple(readdressed.after if e.email_id == email_id else e for e in emails))
+            return state.evolve(emails=tuple(readdressed.after if e.email_id == email_id else e for e in emails))
         case Contact(emails=emails), EmailRemoved(email_id=email_id):
-            return changed(state, emails=tuple(e for e in emails if e.email_id != email_id))
+            return state.evolve(emails=tuple(e for e in emails if e.email_id != email_id))
         case Contact(), ContactDeactivated():
-            return changed(state, active=False)
+            return state.evolve(active=False)
         case Contact(), ContactReactivated():
-            return changed(state, active=True)
+            return state.evolve(active=True)
 
         case _, ContactLinked() as linked:
             return Link(features=frozenset(linked.features), preferences=NotificationPreferences(topics=linked.topics))
@@ -157,20 +157,16 @@ def evolve(state: State | None, event: Event) -> State | None:  # noqa: C901, PL
             return None
         case Link(access=access), PortalAccessChanged() as moved:
             now = Access(state=moved.to, invitation_id=moved.invitation_id)
-            return changed(state, access=access | {moved.email_id: now})
+            return state.evolve(access=access | {moved.email_id: now})
         case Link(), PermissionsChanged(after=features):
-            return changed(state, features=frozenset(features))
+            return state.evolve(features=frozenset(features))
         case Link(), NotificationPreferencesChanged(after=preferences):
-            return changed(state, preferences=preferences)
+            return state.evolve(preferences=preferences)
 
         case _, RecordCreated() as record:
-            return Record.model_validate(record.model_dump())
+            return Record.of(record)
         case _:
             return state
-
-
-def changed(state: S, **fields: Any) -> S:
-    return state.model_copy(update=fields)
 
 
 @dataclass(slots=True)
