@@ -138,7 +138,7 @@ async def started(servers: Servers) -> Services:
 
 @asynccontextmanager
 async def arriving(bootstrap: str) -> AsyncIterator[list[float]]:
-    """How long after its recording each event arrives, as it does."""
+    """Yield how long after its recording each event arrives, as it does."""
     arrivals: list[float] = []
     consumer = kafka.consumer(bootstrap, client_id="benchmark", group="benchmark")
     await consumer.start()

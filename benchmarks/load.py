@@ -90,7 +90,7 @@ async def driven(load: Load) -> Loaded:
 
 
 def due(load: Load, began: float) -> Iterator[float]:
-    """When each request is to be sent; in a closed loop at once, until the time is up."""
+    """Say when each request is to be sent; in a closed loop at once, until the time is up."""
     if load.per_second:
         yield from (began + number / load.per_second for number in range(int(load.per_second * load.seconds)))
     while not load.per_second and (now := perf_counter()) < began + load.seconds:

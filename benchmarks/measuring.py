@@ -79,7 +79,7 @@ Variant = Callable[[], Awaitable[Sample]]
 
 
 async def interleaved(rounds: int, variants: Mapping[str, Variant]) -> dict[str, list[Sample]]:
-    """A, B, A, B, …: what the machine does besides falls on all of them alike."""
+    """Take turns, A, B, A, B, …: what the machine does besides falls on all of them alike."""
     samples: dict[str, list[Sample]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, run in variants.items():
@@ -89,7 +89,7 @@ async def interleaved(rounds: int, variants: Mapping[str, Variant]) -> dict[str,
 
 
 async def closed_loop(clients: int, seconds: float, call: Callable[[], Awaitable[object]], *, worth: int = 1) -> Sample:
-    """So many ask, each again as soon as it is answered. One call is `worth` so many of what is counted."""
+    """Let so many ask, each again as soon as it is answered. One call is `worth` so many of what is counted."""
     latencies: list[float] = []
     began = perf_counter()
 
@@ -128,7 +128,7 @@ async def timed(count: int, run: Callable[[], Awaitable[object]]) -> Sample:
 
 
 def ratios(ours: Sequence[Sample], limit: Sequence[Sample]) -> list[float]:
-    """Of the same round: what slows one slows the other."""
+    """Divide figures of the same round: what slows one slows the other."""
     return [a.per_second / b.per_second for a, b in zip(ours, limit, strict=True) if a.per_second and b.per_second]
 
 

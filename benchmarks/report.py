@@ -47,7 +47,7 @@ def cpu() -> str:
 
 
 def filesystem(folder: Path) -> str:
-    """The type alone: on one in memory, a commit costs nothing."""
+    """Give the type alone: on one in memory, a commit costs nothing."""
     mounts = [each for each in psutil.disk_partitions(all=True) if folder.resolve().is_relative_to(each.mountpoint)]
     return max(mounts, key=lambda each: len(each.mountpoint)).fstype if mounts else "unknown"
 
@@ -74,7 +74,7 @@ def show(result: Result, console: Console) -> None:
 
 
 def cells(samples: Sequence[Sample]) -> list[str]:
-    """Rate and its range, p50, p99 and its range: the medians of the rounds."""
+    """Write the rate and its range, p50, p99 and its range: the medians of the rounds."""
     rates = [each.per_second for each in samples if each.per_second is not None]
     return [
         f"{statistics.median(rates):,.0f}" if rates else "",
@@ -89,7 +89,7 @@ def sentence(bar: Bar) -> str:
 
 
 def measured(values: Sequence[float]) -> str:
-    """The median, and the range if there is one."""
+    """Write the median, and the range if there is one."""
     middle, least, most = (figure(each) for each in (statistics.median(values), min(values), max(values)))
     return middle if least == most else f"{middle} ({least} to {most})"
 

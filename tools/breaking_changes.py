@@ -171,7 +171,7 @@ def alternatives(schema: Schema) -> list[Schema]:
 
 
 def meaning(schema: Schema) -> str:
-    """A schema without its documentation, as text."""
+    """Give a schema without its documentation, as text."""
     return json.dumps({key: value for key, value in schema.items() if key not in DOCUMENTATION}, sort_keys=True)
 
 

@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def journey(command_port: int, projection_port: int) -> None:
-    """A contact is linked, invited, sees the mail, and is unlinked: the access is gone, and nothing of it is late."""
+    """Link a contact, invite it, see the mail, unlink it: the access is gone, and nothing of it is late."""
     tenant, admin_id = f"smoke-{uuid4().hex[:8]}", str(uuid4())
     admin = {"id": admin_id, "name": "Ada", "email": "ada@example.com"}
     registration = {"tenant": tenant, "name": "Smoke", "profile": "teamleader", "admin": admin} | {

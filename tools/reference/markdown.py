@@ -18,7 +18,7 @@ def code(value: Any) -> str:
 
 
 def in_words(schema: Schema) -> str:
-    """What a value looks like: `uuid`, `list of text`, `time or null`."""
+    """Say what a value looks like: `uuid`, `list of text`, `time or null`."""
     keyword = next((each for each in WORDS if each in schema), None)
     return WORDS[keyword](schema) if keyword else "any value"
 
@@ -49,7 +49,7 @@ def text(schema: Schema) -> str:
 
 
 def mapping(schema: Schema) -> str:
-    """A map, by what its values are; an object that has fields is told field by field, elsewhere."""
+    """Describe a map by what its values are; an object that has fields is told field by field, elsewhere."""
     values = [*schema.get("patternProperties", {}).values(), schema.get("additionalProperties")]
     return f"map to {in_words(values[0])}" if isinstance(values[0], dict) else "object"
 

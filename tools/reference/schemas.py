@@ -54,7 +54,7 @@ def schema(event_type: type[Event]) -> Schema:
 
 
 def stream(event_type: type[Event]) -> str:
-    """`link/{account_id}/{contact_id}` for an event of a link."""
+    """Give `link/{account_id}/{contact_id}` for an event of a link."""
     return braced(event_type.STREAM)
 
 

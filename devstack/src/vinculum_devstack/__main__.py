@@ -59,7 +59,7 @@ async def _up(data: Path, *, detach: bool, samples: bool) -> None:
 
 
 async def _interruptible(work: Coroutine[Any, Any, None]) -> None:
-    """The first Ctrl-C ends what is going on, in order; more of them change nothing."""
+    """Let the first Ctrl-C end what is going on, in order; more of them change nothing."""
     task = asyncio.create_task(work)
     for received in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(received, lambda: task.cancelling() or task.cancel())
@@ -95,7 +95,7 @@ def down() -> None:
 
 @app.command()
 def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """Whether it runs, and where."""
+    """Tell whether it runs, and where."""
     found = asyncio.run(stack.status(data_folder()))
     if as_json:
         typer.echo(json.dumps(found))

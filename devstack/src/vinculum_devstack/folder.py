@@ -44,7 +44,7 @@ def only_one(lock: Path) -> Iterator[None]:
 
 
 def write_json(path: Path, content: Any, *, mode: int = 0o644) -> None:
-    """Whole or not at all, and never readable to others for a moment if it isn't to be."""
+    """Write it whole or not at all, and never readable to others for a moment if it isn't to be."""
     draft = path.with_suffix(".draft")
     draft.unlink(missing_ok=True)
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:

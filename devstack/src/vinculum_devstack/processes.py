@@ -73,7 +73,7 @@ class Processes:
         return None
 
     def runs_as(self, program: Program) -> bool:
-        """Whether it runs, and with the settings that it would be started with."""
+        """Tell whether it runs, and with the settings that it would be started with."""
         return self.running(program.name) is not None and (
             read_json(self._record(program.name))["digest"] == program.digest
         )

@@ -64,7 +64,7 @@ class Services:
         return {prefix + name: str(value) for name, value in settings.items()} | service_secrets(self.data, service)
 
     def _database_url(self, service: str) -> str:
-        """Where the admin's URL points, as the service's own role and to its own database."""
+        """Turn the admin's URL into that of the service's own role and database."""
         url = urlsplit(self.postgres_url)
         role = f"vinculum_{service}"
         password = keys(self.data)["database_passwords"][service]

@@ -71,7 +71,7 @@ class Stack:
             await side_by_side(*(self.processes.complete(self.services.migration(name)) for name in missing))
 
     def _postgres_part(self) -> list[Part]:
-        """Our own, where no other is named."""
+        """Give our own, where no other is named."""
         return [self._postgres.part] if self.postgres_url == self._postgres.url else []
 
     def _kafka_part(self) -> list[Part]:
@@ -120,7 +120,7 @@ async def down(data: Path) -> None:
 
 
 async def stop_in_order(processes: Processes, names: Collection[str]) -> None:
-    """The services first, so that they can end what they are doing."""
+    """Stop the services first, so that they can end what they are doing."""
     await processes.stop(*(name for name in names if name in SERVICES))
     await processes.stop(*(name for name in names if name not in SERVICES))
 
@@ -141,7 +141,7 @@ async def watch(data: Path, console: Console) -> None:
 
 
 async def status(data: Path) -> dict[str, Any]:
-    """Running if all of it is there and the services are ready, stopped if nothing is, else partial."""
+    """Tell: running if all of it is there and the services are ready, stopped if nothing is, else partial."""
     processes = Processes(data)
     names = processes.names()
     running = [name for name in names if processes.running(name)]
@@ -155,7 +155,7 @@ async def status(data: Path) -> dict[str, Any]:
 
 
 async def side_by_side(*steps: Coroutine[Any, Any, None]) -> None:
-    """All of them; when one fails the others are given up."""
+    """Do all of them; when one fails, the others are given up."""
     try:
         async with asyncio.TaskGroup() as group:
             for step in steps:

@@ -34,7 +34,7 @@ def mint(
     expires_seconds: int = EXPIRES_SECONDS,
     claims: Mapping[str, Any] | None = None,
 ) -> str:
-    """A token; `claims` has the last word on every claim, and None there takes one out."""
+    """Make a token; `claims` has the last word on every claim, and None there takes one out."""
     now = int(time.time())
     stated = {
         "iss": ISSUER,

@@ -14,7 +14,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def deliver(settings: Settings, stop: asyncio.Event) -> None:
-    """Whatever leaves the service: mails, and the wishes of those who have had enough of them."""
+    """Send whatever leaves the service: mails, and the wishes of those who have had enough of them."""
     async with asyncio.TaskGroup() as group:
         group.create_task(delivery.deliver(settings, stop))
         group.create_task(unsubscribe.announce(settings, stop))

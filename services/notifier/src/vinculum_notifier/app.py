@@ -39,6 +39,6 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 async def has_started(request: Request) -> None:
-    """Before its first start is on record, what happens would count as history."""
+    """Fail until the first start is on record: what happens before counts as history."""
     if not await request.state.pool.fetchval(STARTED):
         raise Unavailable

@@ -56,7 +56,7 @@ async def apply(db: Connection, events: Sequence[Recorded[Event]]) -> None:
 
 
 async def first_start(pool: Pool, event_log: EventLog, stop: asyncio.Event) -> None:
-    """Before anything is applied, once and for all: what each tenant's log has by now is history."""
+    """Record, once and before anything is applied, what each tenant's log has by now: that is history."""
     while not stop.is_set() and not await pool.fetchval(STARTED):
         try:
             positions = await event_log.positions()

@@ -124,12 +124,12 @@ class Deliverer:
 
 
 def retry_delay(attempts: int) -> timedelta:
-    """How long to wait, at most, after so many attempts."""
+    """Say how long to wait, at most, after so many attempts."""
     return min(RETRY_FIRST * (1 << min(attempts - 1, 16)), RETRY_LONGEST)
 
 
 def streams(mail: Notification) -> Iterator[str]:
-    """What has to be known to send the mail."""
+    """Name what has to be known to send the mail."""
     yield f"account/{mail.account_id}"
     yield f"contact/{mail.addressee.contact_id}"
     yield f"link/{mail.account_id}/{mail.addressee.contact_id}"

@@ -77,7 +77,7 @@ async def notifications(
     staff_id: StaffId | None = None,
     topic: MailTopic | None = None,
 ) -> Page[Notification]:
-    """What became of the mails, newest first."""
+    """List what became of the mails, newest first."""
     filters = (account_id, contact_id, staff_id, topic)
     after = paging.after(*NEWEST)
     rows = [] if read.limited else await read.db.fetch(LIST, read.tenant, *filters, *after, paging.limit + 1)

@@ -175,7 +175,7 @@ def about_record(
 
 
 def acts(event: Recorded[Event], recipient: Recipient) -> bool:
-    """Tell if the recipient caused the event: nobody is told what he did himself."""
+    """Tell if the recipient caused the event: nobody is told of their own doing."""
     return event.actor.kind == "contact" and event.actor.id == str(recipient.contact_id)
 
 

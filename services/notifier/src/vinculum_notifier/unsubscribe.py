@@ -79,7 +79,7 @@ def unsubscribe_url(mail: Notification, settings: Settings) -> str | None:
 
 @router.get("/{token}", response_class=HTMLResponse)
 async def show(token: str, request: Request) -> HTMLResponse:
-    """The page with the button. Changes nothing."""
+    """Show the page with the button. Changes nothing."""
     wish = Unsubscription.read(request.state.settings.unsubscribe_key, token)
     return await page(request.state.pool, wish, done=False)
 

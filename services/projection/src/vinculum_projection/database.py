@@ -55,7 +55,7 @@ async def pool(settings: Settings, role: str, size: int, statement_timeout_ms: i
 
 
 async def with_json(connection: Any) -> None:
-    """In binary, which rows of a table's type are sent in: a byte for the format's version, and the text."""
+    """Write JSON in binary, as rows of a table's type are sent: a byte for the format's version, and the text."""
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",

@@ -14,31 +14,31 @@ LAST: Final = "\U0010ffff"
 
 
 def folded(name: str | None) -> str:
-    """NFKD, accents off, casefold; a name of which nothing is left over is empty, and sorts first."""
+    """Fold: NFKD, accents off, casefold. A name of which nothing is left over is empty, and sorts first."""
     decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name or "").casefold())
     plain = "".join(character for character in decomposed if not unicodedata.combining(character))
     return " ".join(plain.split())[:FOLDED_LENGTH_MAX]
 
 
 def letter(name: str | None) -> str:
-    """The base letter that a name is listed under; `#` if it starts with none."""
+    """Give the base letter that a name is listed under; `#` if it starts with none."""
     first = folded(name)[:1]
     return first.upper() if first.isalpha() else "#"
 
 
 def under(wanted: str | None) -> str | None:
-    """The letter that a list is asked to show, in whatever case or accent it was given."""
+    """Give the letter that a list is asked to show, in whatever case or accent it was given."""
     return None if wanted is None else letter(wanted)
 
 
 def word_starts(folded_name: str) -> set[str]:
-    """What is left of a name from each of its words on: the start of any of these finds it."""
+    """Give what is left of a name from each of its words on: the start of any of these finds it."""
     words = islice(WORD.finditer(folded_name), WORDS_MAX)
     return {folded_name[start:][:START_LENGTH_MAX] for start in (0, *(word.start() for word in words)) if folded_name}
 
 
 def search_range(query: str | None) -> tuple[str | None, str | None]:
-    """The starts that begin with the query lie between these two.
+    """Give two ends, between which lie the starts that begin with the query.
 
     LIKE would do, but under row level security Postgres uses an index only for operators that it knows to be
     leakproof.

@@ -35,7 +35,7 @@ class DefaultRecipients(Page[DefaultRecipient]):
 async def default_recipients(
     account_id: AccountId, topic: Annotated[Topic, Query()], read: Reader, paging: Paged
 ) -> DefaultRecipients:
-    """By last name, then first name."""
+    """List who gets mail about the topic, by last name, then first name."""
     await read.account(account_id)
     contacts = {row["contact_id"]: row for row in await read.rows(MEMBERS, account_id, topic)}
     members = [member(row) for row in contacts.values()]

@@ -67,7 +67,7 @@ async def apply(
 
 
 def row(key: tuple[str, UUID], change: Change) -> tuple[Any, ...]:
-    """As the table has it. What stays as it is is null."""
+    """Give a row of the table. None: unchanged."""
     profile = change.profile
     return (
         *key,
@@ -131,7 +131,7 @@ async def accounts(
     manager: StaffId | None = None,
     archived: bool | None = None,  # noqa: FBT001  a query parameter
 ) -> Page[Account]:
-    """Accounts by name."""
+    """List accounts by name."""
     read.may_search_personal(query, letter)
     page = (*paging.after("", NIL), paging.limit + 1, under(letter), manager, archived)
     first, last = search_range(query)

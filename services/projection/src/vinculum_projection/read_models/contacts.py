@@ -94,7 +94,7 @@ async def apply(db: Connection, events: Sequence[Recorded[ContactEvent]]) -> Non
 
 
 def row(key: tuple[str, UUID], change: Change) -> tuple[Any, ...]:
-    """As the table has it. What stays as it is is null."""
+    """Give a row of the table. None: unchanged."""
     profile = change.profile
     return (
         *key,
@@ -116,7 +116,7 @@ def last_first(profile: ContactProfile) -> str:
 
 
 def found_by(profile: ContactProfile) -> set[str]:
-    """In either order."""
+    """Give the starts that find a name, in either order."""
     return word_starts(folded(profile.name)) | word_starts(folded(last_first(profile)))
 
 
@@ -188,7 +188,7 @@ async def contacts(
     letter: Annotated[str | None, Query(min_length=1, max_length=1, description="Of the last name, or `#`.")] = None,
     email: Annotated[str | None, Query(max_length=254, pattern=NO_NUL, description="The whole address.")] = None,
 ) -> Page[Contact]:
-    """Contacts by last name, then first name."""
+    """List contacts by last name, then first name."""
     read.may_search_personal(query, letter, email)
     reached = None if email is None else [row["contact_id"] for row in await read.rows(REACHED, email.casefold())]
     page = (*paging.after("", NIL), paging.limit + 1, under(letter), reached)

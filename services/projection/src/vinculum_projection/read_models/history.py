@@ -101,7 +101,7 @@ class HistoryEntry(BaseModel):
 
 @router.get("/accounts/{account_id}/history")
 async def history_of_account(account_id: AccountId, read: Reader, paging: Paged) -> Page[HistoryEntry]:
-    """Events of the account, its links and its records, oldest first."""
+    """List the events of the account, its links and its records, oldest first."""
     await read.account(account_id)
     rows = await read.rows(OF_ACCOUNT, account_id, *paging.after(0), paging.limit + 1)
     return await read.page(HistoryEntry, [entry(row) for row in rows], paging, ("position",), account_id)
@@ -109,7 +109,7 @@ async def history_of_account(account_id: AccountId, read: Reader, paging: Paged)
 
 @router.get("/contacts/{contact_id}/history")
 async def history_of_contact(contact_id: ContactId, read: Reader, paging: Paged) -> Page[HistoryEntry]:
-    """Events of the contact, its links and its records, oldest first."""
+    """List the events of the contact, its links and its records, oldest first."""
     await read.contact(contact_id)
     rows = await read.rows(OF_CONTACT, contact_id, *paging.after(0), paging.limit + 1)
     return await read.page(HistoryEntry, [entry(row) for row in rows], paging, ("position",), contact_id)

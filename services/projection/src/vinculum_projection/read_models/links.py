@@ -100,7 +100,7 @@ def fold(changes: dict[Key, Change], key: Key, event: Recorded[Event]) -> None:
 
 
 def row(key: Key, change: Change) -> tuple[object, ...]:
-    """As the table has it, but for the account's name. What stays as it is is null."""
+    """Give a row of the table, but for the account's name. None: unchanged."""
     linked, terms, by_email = change.linked, change.terms, change.topics_by_email
     return (
         *key,
@@ -204,7 +204,7 @@ class RelatedAccount(BaseModel):
 
 @router.get("/accounts/{account_id}/contacts")
 async def contacts_of_account(account_id: AccountId, read: Reader, paging: Paged) -> Page[LinkedContact]:
-    """By last name, then first name."""
+    """List the account's contacts by last name, then first name."""
     await read.account(account_id)
     rows = await read.rows(CONTACTS_OF_ACCOUNT, account_id, *paging.after("", NIL), paging.limit + 1)
     links = [link(row) for row in rows]
@@ -213,7 +213,7 @@ async def contacts_of_account(account_id: AccountId, read: Reader, paging: Paged
 
 @router.get("/contacts/{contact_id}/accounts")
 async def accounts_of_contact(contact_id: ContactId, read: Reader, paging: Paged) -> Page[LinkedAccount]:
-    """By name."""
+    """List the contact's accounts by name."""
     await read.contact(contact_id)
     rows = await read.rows(ACCOUNTS_OF_CONTACT, contact_id, *paging.after("", NIL), paging.limit + 1)
     links = [link(row) for row in rows]
@@ -222,7 +222,7 @@ async def accounts_of_contact(contact_id: ContactId, read: Reader, paging: Paged
 
 @router.get("/accounts/{account_id}/related")
 async def related_accounts(account_id: AccountId, read: Reader, paging: Paged) -> Page[RelatedAccount]:
-    """Accounts that share a contact with this one, by name, each with the contacts that it shares."""
+    """List the accounts that share a contact with this one, by name, each with the contacts that it shares."""
     await read.account(account_id)
     rows = await read.rows(RELATED, account_id, *paging.after("", NIL), paging.limit + 1)
     return await read.page(RelatedAccount, rows, paging, ("account_name", "account_id"), account_id)

@@ -1,4 +1,4 @@
-"""Who works at the tenant, and what he may do."""
+"""Who works at the tenant, and what they may do."""
 
 from collections.abc import Sequence
 from typing import Final, LiteralString
