@@ -78,7 +78,7 @@ class Entry(BaseModel):
 
 @router.get("/accounts/{account_id}/access")
 async def access_to_account(account_id: AccountId, read: Reader, paging: Paged) -> Page[Entry]:
-    """List the addresses that open the account's portal now, by their contact's name, with the events that made it so."""
+    """List the addresses that open the portal now, by their contact's name, each with the events that made it so."""
     await read.account(account_id)
     rows = await read.rows(ENTRIES, account_id, *paging.after("", NIL, NIL), paging.limit + 1)
     return await read.page(Entry, rows, paging, ("folded_name", "contact_id", "email_id"), account_id)
