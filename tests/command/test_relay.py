@@ -207,6 +207,22 @@ async def test_one_relay_is_active_and_another_takes_over_when_its_connection_en
         await relayed_up_to(store, {"a": 4})
 
 
+async def test_a_doorbell_has_only_those_looked_at_whom_it_names(
+    store: Store, settings: Settings, postgres: str
+) -> None:
+    for tenant in ("rung", "quiet"):
+        await store.register(tenant, "dynamics")
+    async with relaying(settings):
+        await relayed_up_to(store, {"rung": 3, "quiet": 3})
+        await store.give("rung", CreateAccount(name="A"))
+        await relayed_up_to(store, {"rung": 4, "quiet": 3})
+        admin = await asyncpg.connect(postgres, database=store.url.get_secret_value().rpartition("/")[2])
+        await admin.execute("DELETE FROM relayed WHERE tenant = 'quiet'")
+        await admin.close()
+        await store.give("rung", CreateAccount(name="B"))
+        await relayed_up_to(store, {"rung": 5})
+
+
 async def test_a_doorbell_reads_the_same_rows_however_many_tenants_are_idle(
     store: Store, settings: Settings, postgres: str
 ) -> None:
