@@ -1,3 +1,5 @@
+"""The stack that the acceptance tests share."""
+
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""A command service over HTTP, for the tests of a module."""
+
 from collections.abc import AsyncIterator
 
 import pytest

@@ -1,3 +1,5 @@
+"""The mail sink: it keeps what it is sent, and refuses what it is asked to refuse."""
+
 import mailbox
 import sys
 from collections.abc import AsyncIterator

@@ -1,3 +1,5 @@
+"""Which ports the stack listens on, and what keeps it from it."""
+
 import socket
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Postgres, Kafka and other processes: started, found again, stopped and killed."""
+
 import asyncio
 import os
 import signal

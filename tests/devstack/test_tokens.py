@@ -1,3 +1,5 @@
+"""Tokens for the local stack, and the keys that they are signed with."""
+
 from pathlib import Path
 
 import pytest

@@ -1,3 +1,5 @@
+"""The system that is killed, paused and cut off."""
+
 from collections.abc import AsyncIterator
 
 import pytest

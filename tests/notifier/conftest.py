@@ -1,3 +1,5 @@
+"""A notifier with a mail server, on a database of its own."""
+
 from collections.abc import AsyncIterator
 from pathlib import Path
 

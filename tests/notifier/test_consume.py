@@ -1,3 +1,5 @@
+"""From the log to the ledger: each mail once, upon what is known as of the event."""
+
 import asyncio
 from pathlib import Path
 from uuid import uuid4

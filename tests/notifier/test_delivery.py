@@ -1,3 +1,5 @@
+"""From the ledger to the mail server, and what becomes of a mail that is not taken."""
+
 import re
 from datetime import UTC, datetime, timedelta
 

@@ -1,3 +1,5 @@
+"""What became of the mails, over HTTP: who may look, and what they see."""
+
 from uuid import uuid4
 
 import asyncpg

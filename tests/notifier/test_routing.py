@@ -1,3 +1,5 @@
+"""Who gets which mail about an event, and what stops it on its way."""
+
 from collections.abc import Iterator
 from uuid import UUID, uuid4
 

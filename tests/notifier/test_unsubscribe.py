@@ -1,3 +1,5 @@
+"""Unsubscribing: the page, the button, and the wish that the command service is told of."""
+
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

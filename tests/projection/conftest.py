@@ -1,3 +1,5 @@
+"""A projection with a log to read, on a clone of a migrated database."""
+
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4

@@ -1,3 +1,5 @@
+"""Who may enter an account now, and because of what."""
+
 from typing import Any
 
 import pytest

@@ -1,3 +1,5 @@
+"""Accounts: as their events say, in order, and found by name."""
+
 from uuid import uuid4
 
 import pytest

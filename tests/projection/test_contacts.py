@@ -1,3 +1,5 @@
+"""Contacts: as their events say, in order, and found by name, letter and address."""
+
 from uuid import uuid4
 
 import pytest

@@ -1,3 +1,5 @@
+"""What has happened to an account or a contact."""
+
 from uuid import uuid4
 
 import pytest

@@ -1,3 +1,5 @@
+"""Links, from either side, and the accounts that are related by them."""
+
 from datetime import UTC, datetime
 from typing import Any
 

@@ -1,3 +1,5 @@
+"""How names are compared, listed and found."""
+
 import pytest
 
 from vinculum_projection.names import folded, letter, search_range, word_starts

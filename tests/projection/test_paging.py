@@ -1,3 +1,5 @@
+"""Lists, page after page, and the cursors between them."""
+
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 import pytest

@@ -1,3 +1,5 @@
+"""What can't be applied: what it holds up, who sees it, and who replays it."""
+
 from uuid import uuid4
 
 import pytest

@@ -1,3 +1,5 @@
+"""Who gets mail about a topic, if nobody is chosen by hand."""
+
 import pytest
 
 from support.firms import Firm

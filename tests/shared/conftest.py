@@ -1,3 +1,5 @@
+"""A reader, with what it reads: a topic and a log."""
+
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4

@@ -1,3 +1,5 @@
+"""Places where a test can have a process killed."""
+
 import pytest
 
 from vinculum_shared import failpoints

@@ -1,3 +1,5 @@
+"""How long a connection may take, and how much it may say."""
+
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress

@@ -1,3 +1,5 @@
+"""Topics, producers and consumers, as the services set them up."""
+
 import asyncio
 import socket
 from uuid import uuid4

@@ -1,3 +1,5 @@
+"""A database with its role and its tables, made and kept up to date."""
+
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator

@@ -1,3 +1,5 @@
+"""Connections: their limits, their roles, and the servers that they refuse."""
+
 import asyncio
 import socket
 from urllib.parse import urlsplit

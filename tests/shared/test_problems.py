@@ -1,3 +1,5 @@
+"""Problems: how a refusal is told."""
+
 from typing import Annotated
 
 import pytest

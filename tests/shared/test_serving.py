@@ -1,3 +1,5 @@
+"""What all services have in common over HTTP."""
+
 import base64
 import hashlib
 import re

@@ -1,3 +1,5 @@
+"""Traces, and what is logged of an exception."""
+
 import pytest
 
 from vinculum_shared import telemetry

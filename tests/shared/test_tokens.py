@@ -1,3 +1,5 @@
+"""Who is asking: what a token has to be, and what else is signed."""
+
 import json
 import os
 import socket
