@@ -161,6 +161,16 @@ async def test_another_tenants_notifications_are_not_there(notifier: Notifier) -
     assert (await notifier.get(LIST, notifier.service("acme"), tenant="beta")).status_code == 403
 
 
+async def test_a_service_is_told_that_a_tenant_is_unknown(notifier: Notifier) -> None:
+    firm = await reminded(notifier)
+    for token, refusal in (
+        (notifier.service("nowhere"), (404, "tenant_not_found")),
+        (notifier.staff("nowhere", firm.admin_id, "admin"), (403, "forbidden")),
+    ):
+        answer = await notifier.get(LIST, token)
+        assert (answer.status_code, answer.json()["code"]) == refusal
+
+
 async def test_a_query_waits_for_the_position_it_names(notifier: Notifier) -> None:
     firm = await reminded(notifier)
     end = len(firm.log.recorded)

@@ -193,6 +193,8 @@ async def test_only_a_service_for_all_tenants_may_name_one(projection: Projectio
     assert await projection.items("/v1/accounts", everywhere, tenant="acme") == []
     assert await code(projection, "/v1/accounts", everywhere) == (422, "invalid")
     assert await code(projection, "/v1/accounts", everywhere, tenant="nowhere") == (404, "tenant_not_found")
+    unknown = projection.staff("nowhere", firm.admin_id, "admin")
+    assert await code(projection, "/v1/accounts", unknown) == (403, "forbidden")
     for token in (projection.service("acme"), projection.staff("acme", firm.admin_id, "admin")):
         assert await code(projection, "/v1/accounts", token, tenant="other") == (403, "forbidden")
 

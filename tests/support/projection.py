@@ -118,7 +118,7 @@ async def running(settings: Settings, issuer: Issuer, log_server: LogServer) -> 
         assert state is not None
         transport = httpx2.ASGITransport(app=with_state(app, state))
         async with httpx2.AsyncClient(transport=transport, base_url="http://projection") as http:
-            yield Projection(http, state["subscription"].pool, state["reader"], issuer, log_server)
+            yield Projection(http, state["subscription"].pool, state["pool"], issuer, log_server)
 
 
 def with_state(app: Any, state: Any) -> Any:

@@ -2,15 +2,15 @@
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
-from typing import Annotated, LiteralString, Protocol
+from typing import Annotated, LiteralString
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
 from vinculum_shared.paging import Page, Paged
-from vinculum_shared.postgres import Connection
 from vinculum_shared.problems import NotFound
+from vinculum_shared.readers import View
 
 
 class ParkedNotFound(NotFound):
@@ -31,17 +31,6 @@ class Replayed(BaseModel):
     stream: str
     left: int
     """Parked events that the stream still has."""
-
-
-class View(Protocol):
-    """One tenant, for one who may see this much of it."""
-
-    @property
-    def db(self) -> Connection: ...
-    @property
-    def tenant(self) -> str: ...
-    @property
-    def position(self) -> int: ...
 
 
 Viewing = Callable[..., AsyncIterator[View]]

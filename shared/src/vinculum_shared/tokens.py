@@ -10,7 +10,6 @@ import hmac
 import re
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -33,11 +32,6 @@ VERIFIED_MAX: Final = 10_000  # tokens remembered: checking a signature costs 11
 REMEMBERED_SECONDS: Final = 60  # a key that is taken out of the set is good for no longer than that
 KEYS_SECONDS_MAX: Final = 300.0  # keys at a URL are fetched again after that
 REFRESH_SECONDS_MIN: Final = 10.0
-
-READERS: Final = frozenset({"viewer", "agent", "manager", "admin"})
-"""Roles that may look at what a tenant has."""
-OPERATORS: Final = frozenset({"operator", "admin"})
-"""Roles that see to the running of it."""
 
 
 class Principal(BaseModel):
@@ -83,17 +77,6 @@ class Principal(BaseModel):
                 errors=[FieldError(pointer="?tenant", code="string_pattern_mismatch", detail="No tenant id.")]
             )
         return self.model_copy(update={"tenant": tenant})
-
-    def effective_roles(self, recorded: Iterable[str]) -> frozenset[str]:
-        """Give those that the token and the staff user's record both say."""
-        return self.roles.intersection(recorded)
-
-    def require_role(self, wanted: frozenset[str], *, active: bool | None, recorded: Iterable[str] | None) -> None:
-        """Refuse those who are no active staff user, by their record, with one of these roles."""
-        if not active:
-            raise Forbidden("The token's subject is no active staff user of this tenant.")
-        if not self.effective_roles(recorded or ()) & wanted:
-            raise Forbidden(f"This needs one of the roles {', '.join(sorted(wanted))}.")
 
     @property
     def staff_id(self) -> UUID | None:

@@ -21,11 +21,11 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         async with (
-            await database.reader_pool(settings) as reader,
+            await database.reader_pool(settings) as pool,
             open_subscription(settings) as subscription,
         ):
             yield {
-                "reader": reader,
+                "pool": pool,
                 "subscription": subscription,
                 "verifier": Verifier(settings.jwks, settings.issuer),
                 "cursor_cipher": cursor_cipher(settings.cursor_key),
@@ -44,7 +44,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 async def schema_is_there(request: Request) -> None:
-    await request.state.reader.execute(SCHEMA_IS_THERE)
+    await request.state.pool.execute(SCHEMA_IS_THERE)
 
 
 SCHEMA_IS_THERE: LiteralString = "SELECT FROM subscription LIMIT 1"

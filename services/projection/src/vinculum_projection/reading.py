@@ -1,11 +1,10 @@
 """A query's view: who asks, what he may see, and one snapshot of the read models, at one position of the log."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Annotated, Any, LiteralString, TypeVar
 from uuid import UUID
 
-from fastapi import Depends, Query, Request, Response
+from fastapi import Depends, Query
 from pydantic import BaseModel
 
 from vinculum_projection.names import NO_NUL
@@ -13,24 +12,15 @@ from vinculum_shared.contracts.tenants import Policy
 from vinculum_shared.contracts.values import PERSONAL, AccountId, ContactId
 from vinculum_shared.paging import Page, Paging, SortKey
 from vinculum_shared.postgres import Connection
-from vinculum_shared.problems import AccountNotFound, ContactNotFound, Forbidden, TenantNotFound
-from vinculum_shared.snapshots import MinPosition, of_tenant, reach
-from vinculum_shared.tokens import OPERATORS, READERS, Principal, bearer
+from vinculum_shared.problems import AccountNotFound, ContactNotFound, Forbidden
+from vinculum_shared.readers import OPERATORS, READERS, Asked, Standing, View, viewing
 
 M = TypeVar("M", bound=BaseModel)
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    db: Connection
-    tenant: str
-    position: int
-    personal: bool
-    limited: bool
-    """Sees what he manages and nothing else; nobody manages anything yet."""
-    policy: Policy
-    response: Response
+class Read(View):
+    """A view of the read models."""
 
     async def rows(self, statement: LiteralString, *arguments: Any) -> list[Row]:
         """The statement's first argument is the tenant: none is run without it."""
@@ -97,48 +87,16 @@ def _without_personal(value: Any) -> Any:
     return [_without_personal(each) for each in value] if isinstance(value, list) else value
 
 
-def reading(roles: frozenset[str], *, services: bool = True) -> Callable[..., AsyncIterator[Read]]:
-    """A dependency: the view of one who has one of these roles, or of a service that may query."""
-
-    async def view(
-        request: Request,
-        response: Response,
-        principal: Annotated[Principal, Depends(bearer)],
-        min_position: MinPosition = 0,
-    ) -> AsyncIterator[Read]:
-        if principal.kind not in ("staff", "service") or (principal.kind == "service" and not services):
-            raise Forbidden
-        principal.require_scope("queries")
-        tenant = principal.the_tenant
-        await reach(request.state.reader, tenant, min_position)
-        async with of_tenant(request.state.reader, tenant) as db:
-            asked = await db.fetchrow(ASKED, tenant, principal.staff_id)
-            assert asked is not None
-            if principal.kind == "staff":
-                principal.require_role(roles, active=asked["active"], recorded=asked["roles"])
-            elif asked["policy"] is None:
-                raise TenantNotFound
-            policy = Policy.model_validate(asked["policy"])
-            response.headers["Vinculum-Position"] = str(asked["position"])
-            yield Read(
-                db=db,
-                tenant=tenant,
-                position=asked["position"],
-                personal=principal.sees_personal,
-                limited=principal.kind == "staff"
-                and policy.limits_access(
-                    principal.effective_roles(asked["roles"]), limited_accounts=asked["limited_accounts"]
-                ),
-                policy=policy,
-                response=response,
-            )
-
-    return view
+async def look(db: Connection, tenant: str, staff_id: UUID | None) -> Asked:
+    asked = await db.fetchrow(ASKED, tenant, staff_id)
+    assert asked is not None
+    position, policy, active, roles, limited_accounts = asked
+    staff = None if active is None else Standing(active, roles, limited_accounts)
+    return Asked(position, policy and Policy.model_validate(policy), staff)
 
 
 ASKED: LiteralString = """
-    SELECT coalesce(subscription.position, 0) AS position, staff.active, staff.roles, staff.limited_accounts,
-        tenants.policy
+    SELECT subscription.position, tenants.policy, staff.active, staff.roles, staff.limited_accounts
     FROM (VALUES ($1::text)) AS asked (tenant)
     LEFT JOIN subscription USING (tenant)
     LEFT JOIN tenants USING (tenant)
@@ -150,7 +108,7 @@ PARKED: LiteralString = "SELECT EXISTS (SELECT FROM parked WHERE tenant = $1 AND
 Search = Annotated[
     str | None, Query(max_length=500, pattern=NO_NUL, description="Start of the name, or of a word in it.")
 ]
-Reader = Annotated[Read, Depends(reading(READERS), scope="function")]
-observing = reading(READERS | OPERATORS)
-operating = reading(OPERATORS, services=False)
+Reader = Annotated[Read, Depends(viewing(Read, look, READERS), scope="function")]
+observing = viewing(Read, look, READERS | OPERATORS)
+operating = viewing(Read, look, OPERATORS, services=False)
 Observer = Annotated[Read, Depends(observing, scope="function")]

@@ -39,7 +39,8 @@ async def default_recipients(
     await read.account(account_id)
     contacts = {row["contact_id"]: row for row in await read.rows(MEMBERS, account_id, topic)}
     members = [member(row) for row in contacts.values()]
-    found = recipients.recipients(topic, members, mail_without_permission=read.policy.mail_without_permission)
+    hold = read.policy.mail_without_permission if read.policy else "send"
+    found = recipients.recipients(topic, members, mail_without_permission=hold)
     rows = sorted(
         (recipient(contacts[each.contact_id], each.email_id) for each in found), key=lambda row: sort_key(row, ORDER)
     )

@@ -11,7 +11,8 @@ from vinculum_command.domain.heads.tenants import Rules
 from vinculum_shared.contracts.values import StaffId
 from vinculum_shared.postgres import Connection
 from vinculum_shared.problems import Forbidden
-from vinculum_shared.tokens import READERS, Principal, bearer
+from vinculum_shared.readers import READERS, Standing, is_limited, require_reader
+from vinculum_shared.tokens import Principal, bearer
 
 Bearer = Annotated[Principal, Depends(bearer)]
 
@@ -30,18 +31,13 @@ async def may_read(
 
     Gives the staff user who sees only what he manages, if it is one.
     """
+    require_reader(principal, scope)
     if principal.kind == "service":
-        principal.require_scope(scope)
         return None
-    if principal.kind != "staff":
-        raise Forbidden
     keys = [StaffUser.key(staff_id=principal.staff_id), Rules.key()]
     found = await reading.heads(db, principal.the_tenant, keys)
     staff, rules = cast(StaffUser, found[keys[0]].head), cast(Rules, found[keys[1]].head)
     profile = staff.profile
-    principal.require_role(roles, active=staff.active, recorded=profile.roles if profile else ())
-    assert profile
-    assert rules.policy
-    roles = principal.effective_roles(profile.roles)
-    limited = rules.policy.limits_access(roles, limited_accounts=profile.limits.accounts)
+    standing = Standing(staff.active, profile.roles, profile.limits.accounts) if profile else None
+    limited = is_limited(principal, roles, standing, rules.policy)
     return StaffId(principal.staff_id) if limited and principal.staff_id else None

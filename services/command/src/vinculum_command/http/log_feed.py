@@ -17,8 +17,9 @@ from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import Pool
 from vinculum_shared.problems import Forbidden, Invalid, TooMany
+from vinculum_shared.readers import OPERATORS, READERS
 from vinculum_shared.snapshots import of_tenant
-from vinculum_shared.tokens import OPERATORS, READERS, Principal
+from vinculum_shared.tokens import Principal
 
 router = APIRouter(prefix="/v1", tags=["log"])
 

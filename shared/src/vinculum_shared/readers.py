@@ -1,0 +1,104 @@
+"""Who may look at a tenant, and in what view: one snapshot, at one position of the log."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from dataclasses import dataclass
+from typing import Annotated, Final, TypeVar
+from uuid import UUID
+
+from fastapi import Depends, Request, Response
+
+from vinculum_shared.contracts.tenants import Policy
+from vinculum_shared.postgres import Connection
+from vinculum_shared.problems import Forbidden, TenantNotFound
+from vinculum_shared.snapshots import MinPosition, of_tenant, reach
+from vinculum_shared.tokens import Principal, bearer
+
+READERS: Final = frozenset({"viewer", "agent", "manager", "admin"})
+"""Roles that may look at what a tenant has."""
+OPERATORS: Final = frozenset({"operator", "admin"})
+"""Roles that see to the running of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is recorded of a staff user."""
+
+    active: bool
+    roles: Collection[str]
+    limited_accounts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a service knows of the tenant that is asked about, and of the staff user who asks."""
+
+    position: int | None
+    """None where it has heard nothing of the tenant."""
+    policy: Policy | None
+    staff: Standing | None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    db: Connection
+    tenant: str
+    position: int
+    personal: bool
+    limited: bool
+    """Shows only what the reader manages (TL-10), which is nothing: there are no managers yet."""
+    policy: Policy | None
+    response: Response
+
+
+V = TypeVar("V", bound=View)
+
+
+def viewing(
+    kind: type[V],
+    look: Callable[[Connection, str, UUID | None], Awaitable[Asked]],
+    roles: frozenset[str],
+    *,
+    services: bool = True,
+) -> Callable[..., AsyncIterator[V]]:
+    """Make a dependency: the view of staff with one of these roles, or of a service that may query.
+
+    The service's lifespan state has the `pool`.
+    """
+
+    async def view(
+        request: Request,
+        response: Response,
+        principal: Annotated[Principal, Depends(bearer)],
+        min_position: MinPosition = 0,
+    ) -> AsyncIterator[V]:
+        require_reader(principal, "queries", services=services)
+        tenant = principal.the_tenant
+        await reach(request.state.pool, tenant, min_position)
+        async with of_tenant(request.state.pool, tenant) as db:
+            asked = await look(db, tenant, principal.staff_id)
+            limited = is_limited(principal, roles, asked.staff, asked.policy)
+            if asked.position is None:
+                raise TenantNotFound
+            response.headers["Vinculum-Position"] = str(asked.position)
+            yield kind(db, tenant, asked.position, principal.sees_personal, limited, asked.policy, response)
+
+    return view
+
+
+def require_reader(principal: Principal, scope: str, *, services: bool = True) -> None:
+    """Refuse who is neither staff nor, where services may ask, a service with the scope."""
+    if principal.kind not in ("staff", "service") or (principal.kind == "service" and not services):
+        raise Forbidden
+    principal.require_scope(scope)
+
+
+def is_limited(principal: Principal, roles: frozenset[str], staff: Standing | None, policy: Policy | None) -> bool:
+    """Tell if the reader sees only what they manage. Refuses staff who have none of the roles, by token and record."""
+    if principal.kind != "staff":
+        return False
+    if staff is None or not staff.active:
+        raise Forbidden("The token's subject is no active staff user of this tenant.")
+    effective = principal.roles.intersection(staff.roles)
+    if not effective & roles:
+        raise Forbidden(f"This needs one of the roles {', '.join(sorted(roles))}.")
+    return policy is None or policy.limits_access(effective, limited_accounts=staff.limited_accounts)
