@@ -23,9 +23,9 @@ from servers import PARTITIONS, Servers
 from vinculum_devstack import ports
 from vinculum_devstack.processes import Part
 from vinculum_devstack.services import Services, is_ready, write_service_tokens
-from vinculum_devstack.stack import TOPIC
 from vinculum_devstack.tokens import mint
 from vinculum_shared import kafka
+from vinculum_shared.settings import TOPIC
 
 PROCESSES: Final = ("command", "projection")
 TENANTS: Final = [f"busy-{number}" for number in range(4)]

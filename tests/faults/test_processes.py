@@ -15,7 +15,7 @@ from vinculum_command.relay import LOCK
 pytestmark = pytest.mark.faults
 
 WORST_MOMENTS: Final = {
-    SERVE: ("before_append", "after_append"),
+    SERVE: ("execute.before_append", "execute.after_append"),
     RELAY: ("relay.acknowledged", "relay.moved"),
     PROJECT: ("subscription.applied",),
     ROUTE: ("subscription.committed",),
@@ -82,7 +82,7 @@ async def test_an_archive_of_more_links_than_one_commit_takes_is_finished_by_the
         await system.kill(SERVE)
         archive = workload.give(http, firm, "ArchiveAccount", {"account_id": account_id})
         group.create_task(archive)
-        for moment in ("after_append", "before_append", "after_append"):
+        for moment in ("execute.after_append", "execute.before_append", "execute.after_append"):
             await system.die_at(SERVE, f"{moment}=kill")
         assert await states(system, firm.tenant) != {"suspended": LINKS}
         await system.start(SERVE)

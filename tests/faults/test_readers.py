@@ -9,13 +9,14 @@ import pytest
 from support.history import Json
 from support.ordeal import ordeal
 from support.reading import publish
-from support.system import GROUPS, PROJECT, RELAY, SECOND, TOPIC_NAME, System
+from support.system import GROUPS, PROJECT, RELAY, SECOND, System
 from support.workload import Firm, Workload
 from vinculum_notifier.consume import apply
 from vinculum_notifier.database import worker_pool
 from vinculum_notifier.settings import Settings
 from vinculum_shared import parking
 from vinculum_shared.event_log import open_log
+from vinculum_shared.settings import TOPIC
 from vinculum_shared.tokens import TokenFile
 
 pytestmark = pytest.mark.faults
@@ -76,7 +77,7 @@ async def test_records_that_are_no_events_of_ours_hold_up_nothing_else(system: S
         log = await commands.get("/v1/log", headers=system.bearer(firm.tenant, firm.admin_id))
         line = log.content.splitlines()[-1]
         forged.append(line.replace(b"account_changed.v1", b"account_changed.v9"))
-        await publish(system.kafka.bootstrap, TOPIC_NAME, firm.tenant, forged)
+        await publish(system.kafka.bootstrap, TOPIC, firm.tenant, forged)
         for part in GROUPS:
             await system.caught_up(part, (firm.tenant,))
         await system.start(RELAY)

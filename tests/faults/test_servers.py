@@ -6,9 +6,10 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 
 from support.ordeal import ROUNDS, ordeal
-from support.system import PARTITIONS, PARTS, RELAY, TOPIC_NAME, System
+from support.system import PARTITIONS, PARTS, RELAY, System
 from support.waiting import until
 from vinculum_shared.kafka import ensure_topic
+from vinculum_shared.settings import TOPIC
 
 pytestmark = pytest.mark.faults
 
@@ -63,13 +64,13 @@ async def test_a_topic_that_is_deleted_and_made_anew_is_no_loss(system: System) 
     async with ordeal(system, "topic", expecting=("not on the topic",), topic_made_anew=True) as workload:
         admin = AIOKafkaAdminClient(bootstrap_servers=system.kafka.bootstrap)
         await admin.start()
-        await admin.delete_topics([TOPIC_NAME])
+        await admin.delete_topics([TOPIC])
 
         async def gone() -> bool:
-            return TOPIC_NAME not in await admin.list_topics()
+            return TOPIC not in await admin.list_topics()
 
         await until(gone)
         await admin.close()
         await workload.more(30)
-        await ensure_topic(system.kafka.bootstrap, TOPIC_NAME, partitions=PARTITIONS, replicas=1)
+        await ensure_topic(system.kafka.bootstrap, TOPIC, partitions=PARTITIONS, replicas=1)
         await workload.more(30)

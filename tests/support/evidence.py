@@ -11,7 +11,8 @@ from typing import Any, Final, NamedTuple
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from support.fold import Json, joined
-from support.system import PARTITIONS, TOPIC_NAME, System
+from support.system import PARTITIONS, System
+from vinculum_shared.settings import TOPIC
 
 
 class Record(NamedTuple):
@@ -100,7 +101,7 @@ async def topic(system: System) -> list[Record]:
     consumer = AIOKafkaConsumer(bootstrap_servers=system.kafka.bootstrap, auto_offset_reset="none")
     await consumer.start()
     try:
-        partitions = [TopicPartition(TOPIC_NAME, number) for number in range(PARTITIONS)]
+        partitions = [TopicPartition(TOPIC, number) for number in range(PARTITIONS)]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         await consumer.seek_to_beginning(*partitions)

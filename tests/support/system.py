@@ -33,7 +33,7 @@ from vinculum_devstack.keys import keys, make_keys
 from vinculum_devstack.postgres import Postgres, end_orphans
 from vinculum_devstack.processes import Part, Processes, Program
 from vinculum_devstack.services import Services, is_ready, write_service_tokens
-from vinculum_devstack.stack import TOPIC, side_by_side
+from vinculum_devstack.stack import side_by_side
 from vinculum_devstack.tokens import mint
 from vinculum_notifier import settings as notifier
 from vinculum_notifier.ledger import LEASE
@@ -287,9 +287,6 @@ class System:
 
     def http(self, service: str = "command") -> httpx2.AsyncClient:
         return httpx2.AsyncClient(base_url=self.services.url(service), timeout=5.0)
-
-
-TOPIC_NAME: Final = TOPIC
 
 
 async def positions(db: Any, statement: str) -> dict[str, int]:

@@ -9,9 +9,8 @@ from vinculum_shared.contracts.envelope import CONTENT_TYPE, long_type
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.values import TENANT_ID
 from vinculum_shared.kafka import MESSAGE_BYTES_MAX, RETENTION_MS
-from vinculum_shared.settings import ServiceSettings
+from vinculum_shared.settings import TOPIC, ServiceSettings
 
-TOPIC: Final = ServiceSettings.model_fields["topic"].default
 PARTITIONS: Final = ServiceSettings.model_fields["topic_partitions"].default
 SCHEMA_FORMAT: Final = "application/schema+json;version=draft-2020-12"
 BINDING_VERSION: Final = "0.5.0"

@@ -20,8 +20,8 @@ from vinculum_devstack.progress import Progress
 from vinculum_devstack.services import SERVICES, Services, is_ready, write_service_tokens
 from vinculum_devstack.tenants import register_demo_tenants
 from vinculum_devstack.tokens import mint
+from vinculum_shared.settings import TOPIC
 
-TOPIC: Final = "vinculum.events.v1"
 WATCH_SECONDS: Final = 0.5
 
 

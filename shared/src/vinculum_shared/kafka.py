@@ -1,7 +1,7 @@
 """The topic, and how it is written and read: every option that delivery depends on is given, none left to chance."""
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -83,26 +83,23 @@ def producer(bootstrap: str, client_id: str) -> AIOKafkaProducer:
     )
 
 
-def consumer(bootstrap: str, client_id: str, group: str, **options: Any) -> AIOKafkaConsumer:
+def consumer(bootstrap: str, client_id: str, group: str) -> AIOKafkaConsumer:
     """Make a member of a group, with offsets from elsewhere: without one it fails, rather than start somewhere."""
     return AIOKafkaConsumer(
-        **{
-            "bootstrap_servers": bootstrap,
-            "client_id": client_id,
-            "group_id": group,
-            "enable_auto_commit": False,
-            "auto_offset_reset": "none",
-            "isolation_level": "read_uncommitted",
-            "check_crcs": True,
-            "fetch_min_bytes": 1,
-            "fetch_max_wait_ms": 500,
-            "fetch_max_bytes": FETCH_BYTES_MAX,
-            "max_partition_fetch_bytes": 2 * MESSAGE_BYTES_MAX,
-            "session_timeout_ms": 10_000,
-            "heartbeat_interval_ms": 3_000,
-            "max_poll_interval_ms": 300_000,
-            "request_timeout_ms": 20_000,
-            "metadata_max_age_ms": 60_000,
-        }
-        | options
+        bootstrap_servers=bootstrap,
+        client_id=client_id,
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_uncommitted",
+        check_crcs=True,
+        fetch_min_bytes=1,
+        fetch_max_wait_ms=500,
+        fetch_max_bytes=FETCH_BYTES_MAX,
+        max_partition_fetch_bytes=2 * MESSAGE_BYTES_MAX,
+        session_timeout_ms=10_000,
+        heartbeat_interval_ms=3_000,
+        max_poll_interval_ms=300_000,
+        request_timeout_ms=20_000,
+        metadata_max_age_ms=60_000,
     )

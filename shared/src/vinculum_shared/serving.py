@@ -33,6 +33,7 @@ from vinculum_shared.problems import (
 
 log = structlog.get_logger()
 
+NDJSON: Final = "application/x-ndjson"
 BODY_BYTES_MAX: Final = 1024 * 1024
 BODY_SECONDS_MAX: Final = 60.0
 CHECK_SECONDS_MAX: Final = 3.0

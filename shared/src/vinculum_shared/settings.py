@@ -1,9 +1,11 @@
 """The settings that every service has. A service subclasses them and sets its own environment prefix."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+TOPIC: Final = "vinculum.events.v1"
 
 
 class ServiceSettings(BaseSettings):
@@ -17,7 +19,7 @@ class ServiceSettings(BaseSettings):
     """A role that may create roles and databases, on any database of the cluster; for `migrate` only."""
 
     kafka_bootstrap: str
-    topic: str = "vinculum.events.v1"
+    topic: str = TOPIC
     topic_partitions: int = 12
     topic_replicas: int = 1
 

@@ -189,11 +189,11 @@ class Executor:
     async def _send(self, group: Group) -> bool:
         """Write a group and answer it. False if it has to be decided again."""
         try:
-            failpoints.reach("before_append")
+            failpoints.reach("execute.before_append")
             async with self._db.acquire() as db:
                 with metrics.APPEND_SECONDS.time():
                     bases = await event_store.append(db, group.append)
-            failpoints.reach("after_append")
+            failpoints.reach("execute.after_append")
         except (HeadMovedError, KeyStoredError, asyncpg.PostgresError, *OUTAGE):
             return False
         self._land(group, bases)
@@ -215,7 +215,7 @@ class Executor:
                     if held:
                         await event_store.hold(db, {waiting.order.tenant for waiting in group.waiting})
                     await group.decide(db, self._cache, self.hashed)
-                    failpoints.reach("before_append")
+                    failpoints.reach("execute.before_append")
                     bases = await event_store.append(db, group.append)
             except (HeadMovedError, KeyStoredError):
                 held = True
@@ -232,7 +232,7 @@ class Executor:
                 group.waiting[0].refuse(error)
                 return
             else:
-                failpoints.reach("after_append")
+                failpoints.reach("execute.after_append")
                 group.remember_moves(self._cache)
                 self._land(group, bases)
                 return

@@ -38,7 +38,7 @@ from vinculum_shared.problems import (
     nothing_at,
     pointer,
 )
-from vinculum_shared.serving import Internal, json_object
+from vinculum_shared.serving import NDJSON, Internal, json_object
 from vinculum_shared.tokens import Invitation, Principal, bearer
 
 log = structlog.get_logger()
@@ -47,7 +47,6 @@ BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
 BATCH_PATH: Final = "/v1/commands/batch"
 IN_FLIGHT_MAX: Final = 128  # lines of one batch
 DRY_LINES_MAX: Final = 1_000  # decided in one go, while nothing else is
-NDJSON: Final = "application/x-ndjson"
 
 
 KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")

@@ -18,12 +18,12 @@ from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import Pool
 from vinculum_shared.problems import Forbidden, Invalid, TooMany
 from vinculum_shared.readers import OPERATORS, READERS
+from vinculum_shared.serving import NDJSON
 from vinculum_shared.snapshots import of_tenant
 from vinculum_shared.tokens import Principal
 
 router = APIRouter(prefix="/v1", tags=["log"])
 
-NDJSON: Final = "application/x-ndjson"
 SSE: Final = "text/event-stream"
 PAGE_MAX: Final = 1_000
 WAIT_SECONDS_MAX: Final = 30
