@@ -41,7 +41,7 @@ async def test_a_reader_sees_nothing_until_its_transaction_names_a_tenant_and_th
 
 
 async def test_a_reader_writes_nothing(projection: Projection) -> None:
-    for statement in ("DELETE FROM links", "INSERT INTO tenants VALUES ('x', 'X', NULL, 'en')", "TRUNCATE accounts"):
+    for statement in ("DELETE FROM links", "INSERT INTO tenants VALUES ('x', '{}')", "TRUNCATE accounts"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await projection.reader.execute(statement)
 

@@ -25,9 +25,7 @@ async def apply(
                 profiles[key] = after
             case StaffUserDeactivated():
                 deactivated[key] = None
-    rows = [
-        (*key, p.name, p.email, p.roles, p.limits.accounts, p.limits.opportunities, True) for key, p in profiles.items()
-    ]
+    rows = [(*key, profile.roles, profile.limits.accounts, True) for key, profile in profiles.items()]
     await db.execute(PROFILES, rows)
     await db.execute(DEACTIVATE, *columns(deactivated, 2))
 
@@ -35,8 +33,7 @@ async def apply(
 PROFILES: LiteralString = """
     INSERT INTO staff SELECT new.* FROM unnest($1::staff[]) AS new
     ON CONFLICT (tenant, staff_id) DO UPDATE
-    SET name = excluded.name, email = excluded.email, roles = excluded.roles,
-        limited_accounts = excluded.limited_accounts, limited_opportunities = excluded.limited_opportunities"""
+    SET roles = excluded.roles, limited_accounts = excluded.limited_accounts"""
 DEACTIVATE: LiteralString = """
     UPDATE staff SET active = false
     FROM unnest($1::text[], $2::uuid[]) AS gone (tenant, staff_id)
