@@ -35,11 +35,10 @@ FILL_ACCOUNTS: LiteralString = """
     SELECT $1, md5('account' || n)::uuid, left(md5(n::text), 16), left(md5(n::text), 16), '#', '{}', false, now(), 1
     FROM generate_series(0, $2::int - 1) AS n"""
 FILL_CONTACTS: LiteralString = """
-    INSERT INTO contacts (tenant, contact_id, last_name, folded_name, letter, phones, external_ids, active, created_at,
-        version)
-    SELECT $1, md5('contact' || n)::uuid, left(md5(n::text), 16), left(md5(n::text), 16), '#', '[]', '{}', true,
-        now(), 1
-    FROM generate_series(0, $2::int - 1) AS n"""
+    INSERT INTO contacts (tenant, contact_id, last_name, name, folded_name, letter, phones, external_ids, active,
+        created_at, version)
+    SELECT $1, md5('contact' || n)::uuid, name, name, name, '#', '[]', '{}', true, now(), 1
+    FROM generate_series(0, $2::int - 1) AS n, substr(md5(n::text), 1, 16) AS name"""
 FILL_LINKS: LiteralString = """
     INSERT INTO links (tenant, account_id, contact_id, account_name, role, is_primary, since, features, topics,
         topics_by_email, version, linked_event_id, linked_position, linked_at)

@@ -36,9 +36,9 @@ HUB: LiteralString = """
     FROM hub"""
 CROWD: LiteralString = """
     WITH crowd AS (
-        INSERT INTO contacts (tenant, contact_id, last_name, folded_name, letter, phones, external_ids, active,
+        INSERT INTO contacts (tenant, contact_id, last_name, name, folded_name, letter, phones, external_ids, active,
             created_at, version)
-        SELECT 'acme', gen_random_uuid(), n, n, '#', '[]', '{}', true, now(), 1
+        SELECT 'acme', gen_random_uuid(), n, n, n, '#', '[]', '{}', true, now(), 1
         FROM (SELECT md5(i::text) AS n FROM generate_series(1, $2::integer) AS i) AS names
         RETURNING *
     ), emails AS (

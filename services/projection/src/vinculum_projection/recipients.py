@@ -81,7 +81,7 @@ MEMBERS: LiteralString = """
         EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream IN (
             'link/' || links.account_id || '/' || links.contact_id, 'contact/' || links.contact_id)) AS parked
     FROM links CROSS JOIN LATERAL (
-        SELECT folded_name, nullif(concat_ws(' ', first_name, last_name), '') AS name, active FROM contacts
+        SELECT folded_name, name, active FROM contacts
         WHERE tenant = $1 AND contact_id BETWEEN links.contact_id AND links.contact_id
         ORDER BY contact_id OFFSET 0) AS contact
     WHERE links.tenant = $1 AND links.account_id = $2

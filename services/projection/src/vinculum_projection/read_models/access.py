@@ -101,7 +101,7 @@ ENTRIES: LiteralString = """
             WHERE tenant = $1 AND account_id = $2 AND contact_id = links.contact_id AND state = 'active'
             OFFSET 0) AS access
         CROSS JOIN LATERAL (
-            SELECT folded_name, nullif(concat_ws(' ', first_name, last_name), '') AS name FROM contacts
+            SELECT folded_name, name FROM contacts
             WHERE tenant = $1 AND contact_id BETWEEN links.contact_id AND links.contact_id AND active
             ORDER BY contact_id OFFSET 0) AS contact
         CROSS JOIN LATERAL (

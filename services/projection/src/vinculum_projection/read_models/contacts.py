@@ -100,6 +100,7 @@ def row(key: tuple[str, UUID], change: Change) -> tuple[Any, ...]:
         *key,
         profile and profile.first_name,
         profile and profile.last_name,
+        profile and (profile.name or None),
         profile and folded(last_first(profile)),
         profile and letter_of(profile.last_name),
         profile and (profile.phones or ()),
@@ -124,9 +125,9 @@ CREATE: LiteralString = """
     INSERT INTO contacts SELECT new.* FROM unnest($1::contacts[]) AS new
     ON CONFLICT (tenant, contact_id) DO UPDATE
     SET version = excluded.version, active = excluded.active, first_name = excluded.first_name,
-        last_name = excluded.last_name, folded_name = excluded.folded_name, letter = excluded.letter,
-        phones = excluded.phones, locale = excluded.locale, external_ids = excluded.external_ids,
-        created_at = excluded.created_at"""
+        last_name = excluded.last_name, name = excluded.name, folded_name = excluded.folded_name,
+        letter = excluded.letter, phones = excluded.phones, locale = excluded.locale,
+        external_ids = excluded.external_ids, created_at = excluded.created_at"""
 # Without a new profile, its columns are null here and stay as they are; `folded_name` is null only then.
 CHANGE: LiteralString = """
     UPDATE contacts
@@ -134,6 +135,7 @@ CHANGE: LiteralString = """
         active = coalesce(new.active, contacts.active),
         first_name = CASE WHEN new.folded_name IS NULL THEN contacts.first_name ELSE new.first_name END,
         last_name = CASE WHEN new.folded_name IS NULL THEN contacts.last_name ELSE new.last_name END,
+        name = CASE WHEN new.folded_name IS NULL THEN contacts.name ELSE new.name END,
         folded_name = coalesce(new.folded_name, contacts.folded_name),
         letter = coalesce(new.letter, contacts.letter),
         phones = coalesce(new.phones, contacts.phones),
@@ -224,8 +226,8 @@ FOUND: LiteralString = """
     ORDER BY folded_name, contact_id
     LIMIT $4"""
 CONTACTS: LiteralString = """
-    SELECT contact_id AS id, folded_name, nullif(concat_ws(' ', first_name, last_name), '') AS name, first_name,
-        last_name, phones, locale, external_ids, active, created_at, version,
+    SELECT contact_id AS id, folded_name, name, first_name, last_name, phones, locale, external_ids, active, created_at,
+        version,
         (SELECT coalesce(jsonb_agg(jsonb_build_object('email_id', email_id, 'address', address, 'label', label,
                 'primary', is_primary) ORDER BY is_primary DESC, email_id), '[]')
             FROM contact_emails WHERE tenant = $1 AND contact_id = contacts.contact_id) AS emails,

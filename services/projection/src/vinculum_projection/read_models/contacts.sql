@@ -3,6 +3,7 @@ CREATE TABLE contacts (
     contact_id uuid NOT NULL,
     first_name text,
     last_name text,
+    name text,  -- as one shows it
     folded_name text COLLATE "C" NOT NULL,  -- last name first
     letter text COLLATE "C" NOT NULL,
     phones jsonb NOT NULL,

@@ -240,12 +240,20 @@ def topics_of(preferences: NotificationPreferences, email: Row) -> dict[Topic, b
     return {topic: wants(preferences, topic, address) for topic in TOPICS}
 
 
+EMAILS: Final[LiteralString] = """
+    SELECT coalesce(jsonb_agg(jsonb_build_object('email_id', email.email_id, 'address', email.address,
+        'address_hash', email.address_hash, 'primary', email.is_primary,
+        'access', coalesce(access.state, 'off'))
+        ORDER BY email.is_primary DESC, email.email_id), '[]')
+    FROM contact_emails AS email LEFT JOIN access ON access.tenant = $1 AND access.account_id = page.account_id
+        AND access.contact_id = page.contact_id AND access.email_id = email.email_id
+    WHERE email.tenant = $1 AND email.contact_id = page.contact_id"""
 # A contact is looked up by its primary key, whatever Postgres knows about the tables: see access.ENTRIES.
-CONTACTS_OF_ACCOUNT: LiteralString = """
+CONTACTS_OF_ACCOUNT: LiteralString = f"""
     WITH page AS MATERIALIZED (
         SELECT links.*, coalesce(contact.folded_name, '') AS folded_name, contact.name
         FROM links LEFT JOIN LATERAL (
-            SELECT folded_name, nullif(concat_ws(' ', first_name, last_name), '') AS name FROM contacts
+            SELECT folded_name, name FROM contacts
             WHERE tenant = $1 AND contact_id BETWEEN links.contact_id AND links.contact_id
             ORDER BY contact_id OFFSET 0) AS contact ON true
         WHERE links.tenant = $1 AND links.account_id = $2
@@ -255,17 +263,11 @@ CONTACTS_OF_ACCOUNT: LiteralString = """
     )
     SELECT contact_id, folded_name, name, role, job_title, is_primary AS primary, since, version, features, topics,
         topics_by_email,
-        (SELECT coalesce(jsonb_agg(jsonb_build_object('email_id', email.email_id, 'address', email.address,
-                'address_hash', email.address_hash, 'primary', email.is_primary,
-                'access', coalesce(access.state, 'off'))
-                ORDER BY email.is_primary DESC, email.email_id), '[]')
-            FROM contact_emails AS email LEFT JOIN access ON access.tenant = $1 AND access.account_id = page.account_id
-                AND access.contact_id = page.contact_id AND access.email_id = email.email_id
-            WHERE email.tenant = $1 AND email.contact_id = page.contact_id) AS emails,
+        ({EMAILS}) AS emails,
         EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream IN (
             'link/' || page.account_id || '/' || page.contact_id, 'contact/' || page.contact_id)) AS parked
-    FROM page ORDER BY folded_name, contact_id"""
-ACCOUNTS_OF_CONTACT: LiteralString = """
+    FROM page ORDER BY folded_name, contact_id"""  # noqa: S608  EMAILS is a constant
+ACCOUNTS_OF_CONTACT: LiteralString = f"""
     WITH page AS MATERIALIZED (
         SELECT * FROM links
         WHERE tenant = $1 AND contact_id = $2 AND (account_name, account_id) > ($3, $4)
@@ -274,18 +276,12 @@ ACCOUNTS_OF_CONTACT: LiteralString = """
     )
     SELECT account_id, account_name, account.name, role, job_title, is_primary AS primary, since, version, features,
         topics, topics_by_email,
-        (SELECT coalesce(jsonb_agg(jsonb_build_object('email_id', email.email_id, 'address', email.address,
-                'address_hash', email.address_hash, 'primary', email.is_primary,
-                'access', coalesce(access.state, 'off'))
-                ORDER BY email.is_primary DESC, email.email_id), '[]')
-            FROM contact_emails AS email LEFT JOIN access ON access.tenant = $1 AND access.account_id = page.account_id
-                AND access.contact_id = page.contact_id AND access.email_id = email.email_id
-            WHERE email.tenant = $1 AND email.contact_id = page.contact_id) AS emails,
+        ({EMAILS}) AS emails,
         EXISTS (SELECT FROM parked WHERE tenant = $1 AND stream IN (
             'link/' || page.account_id || '/' || page.contact_id, 'account/' || page.account_id)) AS parked
     FROM page CROSS JOIN LATERAL (
         SELECT name FROM accounts WHERE tenant = $1 AND account_id = page.account_id OFFSET 0) AS account
-    ORDER BY account_name, account_id"""
+    ORDER BY account_name, account_id"""  # noqa: S608  EMAILS is a constant
 # Each shared contact yields its first accounts after the cursor, in index order: a contact on 100,000 accounts costs
 # no more than a page. An account on the page is among the first of every contact that it shares, so `via` is whole.
 RELATED: LiteralString = """
@@ -294,7 +290,7 @@ RELATED: LiteralString = """
             jsonb_agg(jsonb_build_object('contact_id', mine.contact_id, 'since', greatest(mine.since, other.since),
                 'name', contact.name) ORDER BY contact.folded_name, mine.contact_id) AS via
         FROM links AS mine LEFT JOIN LATERAL (
-            SELECT folded_name, nullif(concat_ws(' ', first_name, last_name), '') AS name FROM contacts
+            SELECT folded_name, name FROM contacts
             WHERE tenant = $1 AND contact_id BETWEEN mine.contact_id AND mine.contact_id
             ORDER BY contact_id OFFSET 0
         ) AS contact ON true
