@@ -1,1 +1,1 @@
-pytest_plugins = ["support.servers"]
+pytest_plugins = ["support.servers", "support.log_server", "support.tokens"]

@@ -24,8 +24,7 @@ COMMITTEES = SAMPLES / "fec" / "cm.txt"
 
 
 @pytest.fixture(scope="module")
-async def service(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
-    issuer = Issuer.make(tmp_path_factory.mktemp("issuer"))
+async def service(postgres: str, issuer: Issuer) -> AsyncIterator[Service]:
     async with command_service(postgres, issuer) as service:
         yield service
 

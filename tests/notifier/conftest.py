@@ -11,11 +11,6 @@ from support.notifier import Notifier, running, settings_for
 from support.tokens import Issuer
 
 
-@pytest.fixture(scope="session")
-def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
-    return Issuer.make(tmp_path_factory.mktemp("issuer"))
-
-
 @pytest.fixture
 async def mails() -> AsyncIterator[MailServer]:
     async with mail_server() as served:

@@ -8,7 +8,7 @@ import pytest
 
 from support import databases
 from support.billing import Billing
-from support.log_server import log_server
+from support.log_server import LogServer
 from support.mail_server import MailServer
 from support.notifier import Notifier, running, settings_for
 from support.reading import publish
@@ -90,7 +90,7 @@ async def test_tenants_are_kept_apart(notifier: Notifier) -> None:
 
 
 async def test_events_come_from_kafka_and_what_it_lacks_from_the_log(
-    postgres: str, kafka: str, mails: MailServer, issuer: Issuer, tmp_path: Path
+    postgres: str, kafka: str, log: LogServer, mails: MailServer, issuer: Issuer, tmp_path: Path
 ) -> None:
     """History is folded from the log; what follows is mailed about, whichever way it comes."""
     topic = f"events-{uuid4().hex}"
@@ -98,7 +98,7 @@ async def test_events_come_from_kafka_and_what_it_lacks_from_the_log(
     firm = Billing.with_addresses("anna@example.com")
     firm.remind()
     history = len(firm.log.lines)
-    async with databases.database(postgres, "vinculum_notifier") as url, log_server() as log:
+    async with databases.database(postgres, "vinculum_notifier") as url:
         log.logs["acme"] = firm.log
         settings = settings_for(
             url, mails.url, tmp_path, issuer.jwks, kafka_bootstrap=kafka, topic=topic, command_url=log.url

@@ -7,7 +7,7 @@ import pytest
 
 from support import databases
 from support.billing import Billing
-from support.log_server import LogServer, log_server
+from support.log_server import LogServer
 from support.mail_server import MailServer
 from support.notifier import MOVE, Notifier, running, settings_for
 from support.tokens import Issuer
@@ -18,12 +18,6 @@ from vinculum_shared.parking import apply_or_park
 pytestmark = pytest.mark.integration
 
 LIST = "/v1/parked"
-
-
-@pytest.fixture
-async def log() -> AsyncIterator[LogServer]:
-    async with log_server() as server:
-        yield server
 
 
 @pytest.fixture

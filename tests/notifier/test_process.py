@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from support import databases
 from support.billing import Billing
-from support.log_server import log_server
+from support.log_server import LogServer
 from support.mail_server import MailServer
 from support.notifier import Notifier, running, settings_for
 from support.reading import publish
@@ -84,12 +84,12 @@ async def test_a_deliverer_that_is_killed_loses_no_mail(
 
 @pytest.mark.acceptance
 async def test_the_whole_service_mails_what_kafka_brings(
-    postgres: str, kafka: str, mails: MailServer, issuer: Issuer, tmp_path: Path
+    postgres: str, kafka: str, log: LogServer, mails: MailServer, issuer: Issuer, tmp_path: Path
 ) -> None:
     topic = f"events-{uuid4().hex}"
     await ensure_topic(kafka, topic, partitions=2, replicas=1)
     port = free()
-    async with databases.database(postgres, "vinculum_notifier") as url, log_server() as log:
+    async with databases.database(postgres, "vinculum_notifier") as url:
         settings = settings_for(
             url,
             mails.url,

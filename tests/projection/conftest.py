@@ -6,16 +6,11 @@ from uuid import uuid4
 
 import pytest
 
-from support.log_server import LogServer, log_server
+from support.log_server import LogServer
 from support.projection import Projection, clone_of, running, settings_for
 from support.tokens import Issuer
 from vinculum_projection import database
 from vinculum_projection.settings import Settings
-
-
-@pytest.fixture(scope="session")
-def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
-    return Issuer.make(tmp_path_factory.mktemp("issuer"))
 
 
 @pytest.fixture(scope="session")
@@ -26,21 +21,15 @@ async def template(postgres: str, issuer: Issuer, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture
-async def command_log() -> AsyncIterator[LogServer]:
-    async with log_server() as server:
-        yield server
-
-
-@pytest.fixture
 async def settings(
-    postgres: str, template: str, issuer: Issuer, command_log: LogServer, tmp_path: Path
+    postgres: str, template: str, issuer: Issuer, log: LogServer, tmp_path: Path
 ) -> AsyncIterator[Settings]:
     (tmp_path / "service-token").write_text("token")
     async with clone_of(template, postgres) as name:
-        yield settings_for(postgres, name, tmp_path, issuer.jwks, command_log.url)
+        yield settings_for(postgres, name, tmp_path, issuer.jwks, log.url)
 
 
 @pytest.fixture
-async def projection(settings: Settings, issuer: Issuer, command_log: LogServer) -> AsyncIterator[Projection]:
-    async with running(settings, issuer, command_log) as projection:
+async def projection(settings: Settings, issuer: Issuer, log: LogServer) -> AsyncIterator[Projection]:
+    async with running(settings, issuer, log) as projection:
         yield projection

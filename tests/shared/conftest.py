@@ -10,7 +10,7 @@ import structlog
 from pydantic import SecretStr
 
 from support import reading
-from support.log_server import LogServer, log_server
+from support.log_server import LogServer
 from vinculum_shared.kafka import ensure_topic
 
 
@@ -35,12 +35,6 @@ async def topic(kafka: str) -> str:
     name = f"events-{uuid4().hex}"
     await ensure_topic(kafka, name, partitions=2, replicas=1)
     return name
-
-
-@pytest.fixture
-async def log() -> AsyncIterator[LogServer]:
-    async with log_server() as served:
-        yield served
 
 
 @pytest.fixture

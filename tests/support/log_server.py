@@ -1,9 +1,9 @@
 """The command service's log, as far as readers see it, over what a test has put there."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -46,8 +46,8 @@ class LogServer:
         return JSONResponse({"positions": positions})
 
 
-@asynccontextmanager
-async def log_server() -> AsyncIterator[LogServer]:
+@pytest.fixture
+async def log() -> AsyncIterator[LogServer]:
     server = LogServer()
     routes = [Route("/v1/log", server.page), Route("/v1/log/positions", server.positions)]
     async with served(Starlette(routes=routes)) as server.url:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import jwt
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 
@@ -27,3 +28,8 @@ class Issuer:
         now = int(time.time())
         standard = {"iss": "vinculum", "aud": "vinculum", "iat": now, "exp": now + 600}
         return jwt.encode(standard | claims, self.key, algorithm="EdDSA", headers={"kid": "test"})
+
+
+@pytest.fixture(scope="session")
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
+    return Issuer.make(tmp_path_factory.mktemp("issuer"))
