@@ -34,17 +34,6 @@ from vinculum_shared.tokens import Invitation
 
 PACKAGE: Final = "vinculum_notifier"
 SOURCE_LANGUAGE: Final = "en"
-HEADERS: Final = (
-    "From",
-    "To",
-    "Subject",
-    "Date",
-    "Message-ID",
-    "Auto-Submitted",
-    "X-Vinculum-Event",
-    "X-Vinculum-Topic",
-)
-UNSUBSCRIBE_HEADERS: Final = ("List-Unsubscribe", "List-Unsubscribe-Post")
 MIME_HEADERS: Final = ("MIME-Version", "Content-Type")
 
 
@@ -72,43 +61,58 @@ def render(
     mail: Notification, known: Known, settings: Settings, *, unsubscribe_url: str | None, now: datetime
 ) -> bytes:
     """Write the mail, ready to be sent. UnsafeHeaderError where its headers would not be the ones meant."""
-    to = mail.addressee
-    contact = known.contact(to.contact_id)
-    templates = speaking(contact.locale if contact else None, known.tenant.locale)
-    values = facts(mail, known) | {"unsubscribe_url": unsubscribe_url, "url": where(mail, known, settings)}
-    subject = templates.get_template(f"{mail.template}/subject.txt").render(values)
-    values = {name: inert(value) if name in FOREIGN else value for name, value in values.items()}
-    text = templates.get_template(f"{mail.template}/body.txt").render(values)
-    html = templates.get_template(f"{mail.template}/body.html").render(values)
-
-    message = EmailMessage(ASCII_HEADERS if to.address.isascii() else UTF8_HEADERS)
+    subject, text, html = worded(mail, known, settings, unsubscribe_url)
+    to = mail.addressee.address
+    message = EmailMessage(ASCII_HEADERS if to.isascii() else UTF8_HEADERS)
     try:
-        message["From"] = Address(known.tenant.name, addr_spec=settings.mail_from)
-        message["To"] = to.address
-        message["Subject"] = " ".join(subject.split())
-        message["Date"] = rfc5322(now)
-        message["Message-ID"] = message_id(mail, settings)
-        message["Auto-Submitted"] = "auto-generated"
-        message["X-Vinculum-Event"] = str(mail.event_id)
-        message["X-Vinculum-Topic"] = mail.topic
-        if mail.traceparent:
-            message["Traceparent"] = mail.traceparent
-        if unsubscribe_url:
-            message["List-Unsubscribe"] = f"<{unsubscribe_url}>"
-            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+        meant = headers(mail, known, settings, subject, unsubscribe_url, now)
+        for name, value in meant.items():
+            message[name] = value
         message.set_content(text, cte="quoted-printable")
         message.add_alternative(html, subtype="html", cte="quoted-printable")
         message.set_boundary(f"=_{mail.id.hex}")
         written = message.as_bytes()
     except (ValueError, MessageError) as error:
         raise UnsafeHeaderError from error
-    if [each.addr_spec for each in message["To"].addresses] != [to.address]:
+    if [each.addr_spec for each in message["To"].addresses] != [to]:
         raise UnsafeHeaderError
-    traced = ("Traceparent",) if mail.traceparent else ()
-    expected = [*HEADERS, *traced, *(UNSUBSCRIBE_HEADERS if unsubscribe_url else ()), *MIME_HEADERS]
-    if header_names(written) != expected:
+    if header_names(written) != [*meant, *MIME_HEADERS]:
         raise UnsafeHeaderError
     return written
+
+
+def worded(mail: Notification, known: Known, settings: Settings, unsubscribe_url: str | None) -> tuple[str, str, str]:
+    """Give the subject, the text and the HTML, in the contact's language."""
+    contact = known.contact(mail.addressee.contact_id)
+    templates = speaking(contact.locale if contact else None, known.tenant.locale)
+    values = facts(mail, known) | {"unsubscribe_url": unsubscribe_url, "url": where(mail, known, settings)}
+    subject = templates.get_template(f"{mail.template}/subject.txt").render(values)
+    values = {name: inert(value) if name in FOREIGN else value for name, value in values.items()}
+    text = templates.get_template(f"{mail.template}/body.txt").render(values)
+    html = templates.get_template(f"{mail.template}/body.html").render(values)
+    return " ".join(subject.split()), text, html
+
+
+def headers(
+    mail: Notification, known: Known, settings: Settings, subject: str, unsubscribe_url: str | None, now: datetime
+) -> dict[str, Any]:
+    """Give the headers that the mail is to have, and no others."""
+    found = {
+        "From": Address(known.tenant.name, addr_spec=settings.mail_from),
+        "To": mail.addressee.address,
+        "Subject": subject,
+        "Date": rfc5322(now),
+        "Message-ID": message_id(mail, settings),
+        "Auto-Submitted": "auto-generated",
+        "X-Vinculum-Event": str(mail.event_id),
+        "X-Vinculum-Topic": mail.topic,
+    }
+    if mail.traceparent:
+        found["Traceparent"] = mail.traceparent
+    if unsubscribe_url:
+        found["List-Unsubscribe"] = f"<{unsubscribe_url}>"
+        found["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    return found
 
 
 def header_names(written: bytes) -> list[str]:
