@@ -7,10 +7,11 @@ from uuid import uuid4
 import pytest
 
 from support.commands import Store, event_store, executing
-from vinculum_command.domain.accounts import ArchiveAccount, CreateAccount
+from vinculum_command.domain.accounts import CreateAccount
 from vinculum_command.domain.contacts.creation import CreateContact
 from vinculum_command.domain.links import PutLink, UnlinkContact
-from vinculum_command.domain.rejections import AccountArchived, ContactRequired
+from vinculum_command.domain.rejections import ContactAlreadyLinked, ContactRequired
+from vinculum_command.domain.tenants import ChangePolicy
 from vinculum_command.outcomes import Answer, IdempotencyKeyReused
 from vinculum_shared.contracts.links import ContactLinked
 from vinculum_shared.contracts.values import AccountId, ContactId
@@ -107,14 +108,16 @@ async def test_positions_have_no_holes_and_each_contact_one_account_under_concur
 
 
 async def test_what_another_process_has_changed_since_it_was_read_is_read_again(store: Store, other: Store) -> None:
-    """Also what the command itself does not change."""
-    await store.register("acme", "zoho")
-    account, contact = new_account(), new_contact()
-    await store.give("acme", CreateAccount(id=account, name="A"))
+    """Also what the command itself doesn't change: the policy."""
+    await store.register("acme", "teamleader")
+    one, another, contact = new_account(), new_account(), new_contact()
     await store.give("acme", CreateContact(id=contact))
-    await other.give("acme", ArchiveAccount(account_id=account))
-    with pytest.raises(AccountArchived):
-        await store.give("acme", PutLink(account_id=account, contact_id=contact))
+    for account in (one, another):
+        await store.give("acme", CreateAccount(id=account, name="A"))
+    await store.give("acme", PutLink(account_id=one, contact_id=contact))
+    await other.give("acme", ChangePolicy(profile="zoho", overrides={}))
+    with pytest.raises(ContactAlreadyLinked):
+        await store.give("acme", PutLink(account_id=another, contact_id=contact))
 
 
 async def test_the_same_key_has_the_same_answer_from_another_process(store: Store, other: Store) -> None:
