@@ -238,7 +238,7 @@ async def test_a_role_is_what_it_may_do_with_the_log(stack: Stack) -> None:
         assert (await firm.ask("GET", "/log/positions", token=token)).status_code == of_positions, role
     limiting = await stack.tenant("taxdome")
     answer = await limiting.refused("GET", "/log", token=await limiting.staff("agent"))
-    assert answer == (403, "forbidden")  # it has all accounts, and he sees those that he manages
+    assert answer == (403, "forbidden")  # it has all accounts, and they see those that they manage
 
 
 async def test_without_the_scope_nothing_personal_is_told(stack: Stack) -> None:

@@ -1,4 +1,4 @@
-"""Who may ask, what he is shown, and at which position."""
+"""Who may ask, what they are shown, and at which position."""
 
 import asyncio
 from datetime import UTC, datetime

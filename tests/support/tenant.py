@@ -86,13 +86,13 @@ class Tenant:
         return str((await self.done("POST", "/records", body))["id"])
 
     async def staff(self, *roles: str) -> str:
-        """Add a staff user; give a token with his roles."""
+        """Add a staff user; give a token with their roles."""
         body = {"name": "Sam Staff", "email": self.address("sam"), "roles": roles}
         staff_id = (await self.done("POST", "/staff", body))["id"]
         return self.stack.token(tenant=self.id, sub=staff_id, roles=roles)
 
     async def enter(self, account_id: str, contact_id: str, address: str, **fields: Any) -> None:
-        """Invite the contact, and accept by the token in the mail to his address."""
+        """Invite the contact, and accept by the token in the mail to their address."""
         await self.login(account_id, contact_id, **fields)
         token = invitation_token((await self.mails(address, "invitation"))[-1])
         await self.done("POST", "/invitations/accept", {"token": token})

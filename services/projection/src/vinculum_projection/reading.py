@@ -1,4 +1,4 @@
-"""A query's view: who asks, what he may see, and one snapshot of the read models, at one position of the log."""
+"""A query's view of the read models, and what it shows of them to whom."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, LiteralString, TypeVar
@@ -23,13 +23,13 @@ class Read(View):
     """A view of the read models."""
 
     async def rows(self, statement: LiteralString, *arguments: Any) -> list[Row]:
-        """The statement's first argument is the tenant: none is run without it."""
+        """Run a statement. Its first argument is the tenant: none is run without it."""
         if self.limited:
             return []
         return [dict(row) for row in await self.db.fetch(statement, self.tenant, *arguments)]
 
     async def row(self, statement: LiteralString, *arguments: Any) -> Row | None:
-        """Of the one row that the statement has at most."""
+        """Give the one row that the statement has at most."""
         rows = await self.rows(statement, *arguments)
         return rows[0] if rows else None
 
@@ -42,14 +42,14 @@ class Read(View):
             raise ContactNotFound
 
     def one(self, model: type[M], row: Row) -> M:
-        """The answer about one thing that has a version."""
+        """Answer about one thing that has a version."""
         self.response.headers["ETag"] = f'"{row["version"]}"'
         return self.shown(model, row)
 
     async def page(
         self, model: type[M], rows: Sequence[Row], paging: Paging, key: Sequence[str], about: UUID | None = None
     ) -> Page[M]:
-        """`about`: the account or contact whose list this is; an event parked there may be missing from it."""
+        """Cut a page. `about`: the account or contact whose list it is; an event parked there may be missing from it."""
         parked = any(row.get("parked") for row in rows[: paging.limit])
         parked = parked or (about is not None and await self.is_parked(about))
         return paging.page(rows, lambda row: self.shown(model, row), key, position=self.position, parked=parked)
@@ -62,7 +62,7 @@ class Read(View):
         return answer if self.personal else without_personal(answer)
 
     def may_search_personal(self, *filters: object) -> None:
-        """Who may not see names may not try them out either."""
+        """Refuse filters by names to those who may not see names: they could try them out."""
         if not self.personal and any(each is not None for each in filters):
             raise Forbidden("The token lacks the scope personal, and this filter looks at personal data.")
 
@@ -72,7 +72,7 @@ def sort_key(row: Row, key: Sequence[str]) -> SortKey:
 
 
 def without_personal(answer: M) -> M:
-    """The same, with null for each field that is marked as personal."""
+    """Give the same, with null for each field that is marked as personal."""
     return answer.model_copy(
         update={
             name: None if PERSONAL in field.metadata else _without_personal(getattr(answer, name))
