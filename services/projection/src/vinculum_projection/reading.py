@@ -49,7 +49,7 @@ class Read(View):
     async def page(
         self, model: type[M], rows: Sequence[Row], paging: Paging, key: Sequence[str], about: UUID | None = None
     ) -> Page[M]:
-        """Cut a page. `about`: the account or contact whose list it is; an event parked there may be missing from it."""
+        """Cut a page. `about`: the account or contact whose list it is; an event parked there may be missing."""
         parked = any(row.get("parked") for row in rows[: paging.limit])
         parked = parked or (about is not None and await self.is_parked(about))
         return paging.page(rows, lambda row: self.shown(model, row), key, position=self.position, parked=parked)
