@@ -151,7 +151,7 @@ class TestWhoMayGiveACommand:
 
 
 class TestWhereManagersLimitAccess:
-    """An agent sees what he manages; nobody manages anything yet, so it is nothing but what he makes."""
+    """An agent sees what they manage; nobody manages anything yet, so it is nothing but what they make."""
 
     def test_an_agent_does_not_see_what_he_does_not_manage(self) -> None:
         case = Case.under("taxdome")
