@@ -14,6 +14,7 @@ from firms import executing, linking, populated, registered
 from measuring import Bar, Result, Sample, Size, Variant, at_rate, closed_loop, interleaved, p99s, profiled, ratios
 from servers import Servers
 from vinculum_command import event_store
+from vinculum_command.database import BY_INDEX
 from vinculum_command.domain.commands import Order
 from vinculum_command.event_store import Append, Key
 from vinculum_command.execute import Executor
@@ -156,5 +157,5 @@ async def appenders(settings: Settings) -> Pool:
         application_name="benchmark",
         role="vinculum_command_appender",
         size=ALONE,
-        server_settings=event_store.BY_INDEX,
+        server_settings=BY_INDEX,
     )

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
+from vinculum_command.database import appender_pool
 from vinculum_command.domain.accounts import CreateAccount
 from vinculum_command.domain.commands import Caller, Command, Order
 from vinculum_command.domain.contacts.creation import CreateContact
 from vinculum_command.domain.links import PutLink
 from vinculum_command.domain.tenants import RegisterTenant
-from vinculum_command.event_store import open_appender
 from vinculum_command.execute import Executor
 from vinculum_command.settings import Settings
 from vinculum_shared.contracts.values import AccountId, ContactId
@@ -35,7 +35,7 @@ class Firm:
 
 @asynccontextmanager
 async def executing(settings: Settings) -> AsyncIterator[Executor]:
-    async with await open_appender(settings.database_url, unsafe_durability=False) as appender:
+    async with await appender_pool(settings.database_url, unsafe_durability=False) as appender:
         executor, stop = Executor(appender, settings.address_key.get_secret_value()), asyncio.Event()
         running = asyncio.create_task(executor.run(stop))
         try:

@@ -14,6 +14,7 @@ from measuring import Bar, Result, Sample, Size, interleaved, profiled, ratios, 
 from relaying import by_partition, send_all
 from servers import PARTITIONS, Servers
 from vinculum_command import reading
+from vinculum_command.database import log_pool
 from vinculum_command.settings import Settings as CommandSettings
 from vinculum_projection.consume import open_subscription
 from vinculum_projection.database import SCHEMA
@@ -132,7 +133,7 @@ async def write_log(settings: CommandSettings, links: int) -> None:
 
 async def apply_the_rest(log: CommandSettings, subscription: Subscription) -> dict[str, int]:
     """Apply what comes before the links; gives where each tenant is then."""
-    async with await reading.open_log(log.database_url, size=1, unsafe_durability=False) as pool, pool.acquire() as db:
+    async with await log_pool(log.database_url, size=1, unsafe_durability=False) as pool, pool.acquire() as db:
         rows = await reading.log_of_all(db, ("", 0), ALL, personal=True)
     lines = [Line.read(row.event) for row in rows if row.type != LINKED]
     await subscription.commit(dict.fromkeys(TENANTS, 0), lines, {})

@@ -12,7 +12,7 @@ from firms import executing, linking, registered
 from measuring import Bar, Result, Sample, Size, Variant, interleaved, profiled, ratios, timed
 from servers import PARTITIONS, Servers
 from vinculum_command import reading, relay
-from vinculum_command.event_store import BY_INDEX
+from vinculum_command.database import BY_INDEX, log_pool
 from vinculum_command.settings import Settings
 from vinculum_shared import kafka
 from vinculum_shared.postgres import Connection
@@ -50,7 +50,7 @@ async def measure(servers: Servers, size: Size) -> Result:
     active = relay.Relay(settings, asyncio.Event())
     producer = kafka.producer(settings.kafka_bootstrap, "benchmark")
     await producer.start()
-    one = await reading.open_log(settings.database_url, size=1, unsafe_durability=False, server_settings=BY_INDEX)
+    one = await log_pool(settings.database_url, size=1, unsafe_durability=False, server_settings=BY_INDEX)
     variants: dict[str, Variant] = {}
     try:
         async with one as pool, pool.acquire() as db, servers.admin("relaying") as admin:

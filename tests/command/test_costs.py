@@ -8,7 +8,8 @@ import orjson
 import pytest
 
 from support.databases import database
-from vinculum_command.event_store import LINKS_OF_ACCOUNT, LINKS_OF_CONTACT, open_appender, show
+from vinculum_command.database import appender_pool
+from vinculum_command.event_store import LINKS_OF_ACCOUNT, LINKS_OF_CONTACT, show
 from vinculum_shared.postgres import Connection
 
 pytestmark = pytest.mark.integration
@@ -28,7 +29,7 @@ async def test_the_links_of_one_are_found_without_going_through_those_of_others(
 ) -> None:
     async with (
         database(postgres, "vinculum_command") as url,
-        await open_appender(url, unsafe_durability=True) as pool,
+        await appender_pool(url, unsafe_durability=True) as pool,
         pool.acquire() as db,
     ):
         await show(db, ["acme"])

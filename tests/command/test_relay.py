@@ -16,9 +16,9 @@ from pydantic import SecretStr
 
 from support.commands import Store, event_store
 from support.waiting import until
-from vinculum_command import reading, relay
+from vinculum_command import relay
+from vinculum_command.database import BY_INDEX, log_pool
 from vinculum_command.domain.accounts import CreateAccount
-from vinculum_command.event_store import BY_INDEX
 from vinculum_command.settings import Settings
 from vinculum_shared import kafka as topics
 from vinculum_shared import metrics
@@ -78,7 +78,7 @@ async def records(settings: Settings, count: int, tenant: str | None = None) -> 
 
 
 async def positions(store: Store) -> dict[str, int]:
-    async with await reading.open_log(store.url, unsafe_durability=True) as pool:
+    async with await log_pool(store.url, unsafe_durability=True) as pool:
         return {row["tenant"]: row["position"] for row in await pool.fetch("SELECT * FROM relayed")}
 
 
@@ -116,7 +116,7 @@ async def test_a_slice_ends_with_the_event_that_fills_it(store: Store) -> None:
     for size in (10, 2_500, 10, 10, 6_000, 10):
         await store.give("a", CreateAccount(name="x", details={"text": "x" * size}))
     slices: list[list[bytes]] = []
-    async with await reading.open_log(store.url, unsafe_durability=True) as pool:
+    async with await log_pool(store.url, unsafe_durability=True) as pool:
         while rows := await pool.fetch(relay.UNSENT, relay.WITH_PERSONAL, ["a"], [sum(map(len, slices))], 100, 2_000):
             slices.append(rows[0]["events"])
     found = [envelope.decode(event) for events in slices for event in events]
@@ -227,7 +227,7 @@ async def test_a_doorbell_reads_the_same_rows_however_many_tenants_are_idle(
     store: Store, settings: Settings, postgres: str
 ) -> None:
     await store.register("busy", "dynamics")
-    one = await reading.open_log(store.url, size=1, unsafe_durability=True, server_settings=BY_INDEX)
+    one = await log_pool(store.url, size=1, unsafe_durability=True, server_settings=BY_INDEX)
     async with one as pool, pool.acquire() as db:
         few = await rows_read(db)
         await idle(store, postgres, 10_000)

@@ -9,7 +9,7 @@ import pytest
 
 from support.commands import Store, event_store
 from support.waiting import until
-from vinculum_command import reading
+from vinculum_command.database import log_pool
 from vinculum_command.domain.accounts import CreateAccount
 from vinculum_command.upkeep import forget_requests
 
@@ -23,7 +23,7 @@ TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datnam
 @asynccontextmanager
 async def forgetting(store: Store) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    async with await reading.open_log(store.url, unsafe_durability=True) as pool:
+    async with await log_pool(store.url, unsafe_durability=True) as pool:
         task = asyncio.create_task(forget_requests(pool, stop))
         try:
             yield

@@ -10,6 +10,7 @@ import pytest
 from support.commands import Store, event_store
 from support.waiting import until
 from vinculum_command import reading
+from vinculum_command.database import log_pool
 from vinculum_command.domain.access import SetPortalAccess
 from vinculum_command.domain.accounts import ArchiveAccount, CreateAccount
 from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX
@@ -30,7 +31,7 @@ async def store(postgres: str) -> AsyncIterator[Store]:
 
 
 async def verified(store: Store, tenant: str) -> Findings:
-    async with await reading.open_log(store.url, unsafe_durability=True) as pool, pool.acquire() as db:
+    async with await log_pool(store.url, unsafe_durability=True) as pool, pool.acquire() as db:
         return await verify_tenant(db, tenant)
 
 

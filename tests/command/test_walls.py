@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from support.commands import Store, event_store
-from vinculum_command import reading
+from vinculum_command.database import log_pool, reader_pool
 from vinculum_command.domain.accounts import CreateAccount
 from vinculum_shared.postgres import Connection, Pool
 from vinculum_shared.snapshots import of_tenant
@@ -40,11 +40,11 @@ async def test_the_database_shows_each_role_its_tenants_and_no_others(store: Sto
     async with store.pool.acquire() as db, db.transaction():
         await db.execute("SELECT set_config('vinculum.tenants', '{a,b}', true)")
         assert await tenants(db) == {"a", "b"}
-    async with await reading.open_reader(store.url, unsafe_durability=True) as reader:
+    async with await reader_pool(store.url, unsafe_durability=True) as reader:
         assert await tenants(reader) == set()
         async with of_tenant(reader, "c") as one:
             assert await tenants(one) == {"c"}
-    async with await reading.open_log(store.url, unsafe_durability=True) as log:
+    async with await log_pool(store.url, unsafe_durability=True) as log:
         assert await tenants(log) == {"a", "b", "c"}
 
 

@@ -12,6 +12,7 @@ from reference import schemas
 from support.commands import Store, event_store
 from support.samples import ACCOUNT, CONTACT, EMAIL, RECORD, SECOND_EMAIL, STAFF, an_id
 from vinculum_command import reading
+from vinculum_command.database import log_pool, reader_pool
 from vinculum_command.http.routes import COMMANDS
 from vinculum_shared.contracts import envelope
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
@@ -101,14 +102,14 @@ async def store(postgres: str) -> AsyncIterator[Store]:
 
 
 async def in_sql(store: Store, *, personal: bool) -> list[dict[str, Any]]:
-    pool = await reading.open_reader(store.url, unsafe_durability=True)
+    pool = await reader_pool(store.url, unsafe_durability=True)
     async with pool, of_tenant(pool, TENANT) as db:
         lines, _ = await reading.log(db, TENANT, 0, 1_000, only=reading.Filter(), personal=personal)
     return [orjson.loads(line.event) for line in lines]
 
 
 async def in_python(store: Store, *, personal: bool) -> list[dict[str, Any]]:
-    pool = await reading.open_log(store.url, unsafe_durability=True)
+    pool = await log_pool(store.url, unsafe_durability=True)
     async with pool:
         rows = await pool.fetch("SELECT * FROM events WHERE tenant = $1 ORDER BY position", TENANT)
     return [
@@ -143,7 +144,7 @@ async def test_sql_and_python_put_an_event_together_alike(store: Store, *, perso
 
 
 async def test_the_log_of_all_tenants_has_the_same_form(store: Store) -> None:
-    pool = await reading.open_log(store.url, unsafe_durability=True)
+    pool = await log_pool(store.url, unsafe_durability=True)
     async with pool, pool.acquire() as db:
         lines = await reading.log_of_all(db, ("", 0), 1_000, personal=True)
     assert [orjson.loads(line.event) for line in lines] == await in_sql(store, personal=True)

@@ -12,9 +12,9 @@ import orjson
 
 from support.databases import database
 from vinculum_command import reading
+from vinculum_command.database import appender_pool, log_pool
 from vinculum_command.domain.commands import Caller, Command, Order
 from vinculum_command.domain.tenants import RegisterTenant
-from vinculum_command.event_store import open_appender
 from vinculum_command.execute import Executor
 from vinculum_command.outcomes import Answer
 from vinculum_shared.contracts import envelope
@@ -60,7 +60,7 @@ class Store:
         return await self.executor.execute(order, key)
 
     async def log(self, tenant: str) -> list[Recorded[Event]]:
-        pool = await reading.open_log(self.url, unsafe_durability=True)
+        pool = await log_pool(self.url, unsafe_durability=True)
         async with pool, pool.acquire() as db:
             lines, _ = await reading.log(db, tenant, 0, reading.SCANNED_MAX, only=reading.Filter(), personal=True)
         return [envelope.decode(line.event) for line in lines]
@@ -76,7 +76,7 @@ async def event_store(admin_url: str) -> AsyncIterator[Store]:
 @asynccontextmanager
 async def executing(url: Any) -> AsyncIterator[Store]:
     """Run one more executor on a database, as another process would: it hears nothing of the others."""
-    pool = await open_appender(url, unsafe_durability=True)
+    pool = await appender_pool(url, unsafe_durability=True)
     executor, stop = Executor(pool, "test"), asyncio.Event()
     running = asyncio.create_task(executor.run(stop))
     try:

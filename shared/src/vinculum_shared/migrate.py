@@ -63,11 +63,13 @@ def migrations(package: str) -> list[Migration]:
     return [Migration(file.name, file.read_text("utf-8")) for file in sorted(found, key=lambda file: file.name)]
 
 
-async def migrate(admin_url: SecretStr, database_url: SecretStr, package: str) -> None:
+async def migrate(admin_url: SecretStr | None, database_url: SecretStr, package: str) -> None:
     """Bring the service's login role, its database and its schema to what `package` says.
 
     The admin's role owns the schema; what the service's role may do with it is granted by the migrations.
     """
+    if admin_url is None:
+        raise OperatorError(f"Set {package.upper()}_ADMIN_URL to a role that may create roles and databases.")
     admin = admin_url.get_secret_value()
     database = urlsplit(database_url.get_secret_value()).path.lstrip("/")
     server: Connection = await when_up(lambda: asyncpg.connect(admin))

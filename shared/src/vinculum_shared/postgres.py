@@ -32,6 +32,8 @@ OUTAGE: Final = (
     asyncpg.InsufficientResourcesError,
 )
 """Postgres is away, or too busy to answer in time. Whether a statement was carried out is not known."""
+CUSTOM_PLANS: Final = {"plan_cache_mode": "force_custom_plan"}
+"""An optional filter that is not given costs nothing; and a cached plan would date from empty tables."""
 NOT_UP_YET: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)
 DURABLE: Final = {"fsync": ("on",), "full_page_writes": ("on",), "synchronous_commit": ("on", "remote_apply")}
 

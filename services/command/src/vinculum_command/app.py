@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request
 
-from vinculum_command import doorbell, event_store, reading, upkeep
+from vinculum_command import database, doorbell, upkeep
 from vinculum_command.execute import Executor
 from vinculum_command.http import access, log_feed, openapi
 from vinculum_command.http.commands import BATCH_BYTES_MAX, BATCH_PATH, command_routes
@@ -30,9 +30,9 @@ def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
         url, unsafe = settings.database_url, settings.unsafe_durability
         finished = asyncio.Event()
         async with (
-            await event_store.open_appender(url, unsafe_durability=unsafe) as appender,
-            await reading.open_reader(url, unsafe_durability=unsafe) as reader,
-            await reading.open_log(url, unsafe_durability=unsafe) as log_pool,
+            await database.appender_pool(url, unsafe_durability=unsafe) as appender,
+            await database.reader_pool(url, unsafe_durability=unsafe) as reader,
+            await database.log_pool(url, unsafe_durability=unsafe) as log_pool,
             asyncio.TaskGroup() as parts,
         ):
             executor = Executor(appender, settings.address_key.get_secret_value())

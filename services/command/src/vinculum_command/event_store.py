@@ -8,11 +8,10 @@ from uuid import UUID
 
 import asyncpg
 import orjson
-from pydantic import SecretStr
 
 from vinculum_command.domain.heads.head import Head
 from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX, Enumeration, Stored, Violations, kind_of
-from vinculum_shared.postgres import Connection, Pool, columns, connect_pool
+from vinculum_shared.postgres import Connection, columns
 
 HEAD_MOVED: Final = "VN001"
 KEY_STORED: Final = "VN002"
@@ -80,33 +79,6 @@ class Append:
     requests: list[NewRequest] = field(default_factory=list)
     refused: list[Key] = field(default_factory=list)
     events: list[NewEvent] = field(default_factory=list)
-
-
-BY_INDEX: Final = dict.fromkeys(
-    ("enable_seqscan", "enable_bitmapscan", "enable_material", "enable_hashjoin", "enable_mergejoin"), "off"
-)
-"""Find each row by its key, however small the tables are when the plan is made.
-
-`OFFSET 0` in a LATERAL look-up is for the same: row level security gives the table an index path of its own, and the
-plan would begin with all rows of the batch's tenants.
-"""
-
-
-async def open_appender(url: SecretStr, *, unsafe_durability: bool) -> Pool:
-    """Open the pool that loads heads and appends."""
-    return await connect_pool(
-        url,
-        application_name="vinculum-command",
-        role="vinculum_command_appender",
-        size=4,
-        unsafe_durability=unsafe_durability,
-        reset=_leave_as_it_is,
-        server_settings=BY_INDEX,
-    )
-
-
-async def _leave_as_it_is(_: object) -> None:
-    """Save a round trip: each use shows itself the tenants that it needs (`show`), and keeps nothing else."""
 
 
 APPEND: LiteralString = """

@@ -1,21 +1,17 @@
 """What is read of the event store for others: one tenant under the role for one, everything under the log's own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, LiteralString, NamedTuple
 from uuid import UUID
 
-from pydantic import SecretStr
-
 from vinculum_command.domain.heads.head import Mark
 from vinculum_command.domain.heads.view import Stored
 from vinculum_command.event_store import absent, stored
-from vinculum_shared.postgres import Connection, Pool, columns, connect_pool
+from vinculum_shared.postgres import Connection, columns
 
 SCANNED_MAX: Final = 10_000  # positions that one filtered look goes through
-READ_MS_MAX: Final = 5_000
-EVERY_PLAN_CUSTOM: Final = "force_custom_plan"  # an optional filter that is not given must cost nothing
 
 # The one JSON form (contracts.envelope.wire has the same in Python, and a test that they agree). In bytes: to cut the
 # last character off a text, Postgres counts all of them.
@@ -54,31 +50,6 @@ class Filter:
     @property
     def is_all(self) -> bool:
         return self == Filter()
-
-
-async def open_reader(url: SecretStr, *, unsafe_durability: bool) -> Pool:
-    return await connect_pool(
-        url,
-        application_name="vinculum-command-read",
-        role="vinculum_command_reader",
-        size=8,
-        statement_timeout_ms=READ_MS_MAX,
-        unsafe_durability=unsafe_durability,
-        server_settings={"plan_cache_mode": EVERY_PLAN_CUSTOM},
-    )
-
-
-async def open_log(
-    url: SecretStr, *, size: int = 4, unsafe_durability: bool, server_settings: Mapping[str, str] | None = None
-) -> Pool:
-    return await connect_pool(
-        url,
-        application_name="vinculum-command-log",
-        role="vinculum_command_log",
-        size=size,
-        unsafe_durability=unsafe_durability,
-        server_settings=server_settings,
-    )
 
 
 HEADS: LiteralString = "SELECT key, version, token, state FROM heads WHERE tenant = $1 AND key = ANY ($2)"

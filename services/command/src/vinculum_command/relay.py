@@ -17,8 +17,8 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 
 from vinculum_command import doorbell
-from vinculum_command.event_store import BY_INDEX
-from vinculum_command.reading import WIRE, open_log
+from vinculum_command.database import BY_INDEX, log_pool
+from vinculum_command.reading import WIRE
 from vinculum_command.settings import Settings
 from vinculum_shared import failpoints, kafka, metrics
 from vinculum_shared.contracts.envelope import CONTENT_TYPE
@@ -105,7 +105,7 @@ class Relay:
     async def _while_active(self) -> None:
         """Wait to be the one relay, then send what there is. Positions move on the connection that has the lock."""
         settings = self.settings
-        pool = await open_log(
+        pool = await log_pool(
             settings.database_url, size=1, unsafe_durability=settings.unsafe_durability, server_settings=BY_INDEX
         )
         async with pool, pool.acquire() as db:

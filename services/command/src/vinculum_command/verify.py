@@ -7,6 +7,7 @@ from typing import Final
 import structlog
 
 from vinculum_command import reading
+from vinculum_command.database import log_pool
 from vinculum_command.domain.heads.head import Mark
 from vinculum_command.domain.heads.view import Stored, moved_by
 from vinculum_command.event_store import absent, stored
@@ -37,7 +38,7 @@ class Findings:
 
 async def verify(settings: Settings) -> int:
     """Check every tenant; the exit code is 1 if anything is wrong."""
-    pool = await reading.open_log(settings.database_url, unsafe_durability=settings.unsafe_durability)
+    pool = await log_pool(settings.database_url, unsafe_durability=settings.unsafe_durability)
     good = True
     async with pool, pool.acquire() as db:
         for tenant in sorted(await reading.positions(db)):

@@ -4,15 +4,13 @@ from typing import Final
 
 from vinculum_notifier.settings import Settings
 from vinculum_shared import migrate, postgres
-from vinculum_shared.postgres import Pool
-from vinculum_shared.telemetry import OperatorError
+from vinculum_shared.postgres import CUSTOM_PLANS, Pool
 
 HTTP: Final = "vinculum_notifier_http"
 WORKER: Final = "vinculum_notifier_worker"
 HTTP_CONNECTIONS: Final = 8
 QUERY_MS_MAX: Final = 5_000
 WORK_MS_MAX: Final = 60_000
-CUSTOM_PLANS: Final = "force_custom_plan"  # optional filters get a plan of their own
 
 
 async def http_pool(settings: Settings) -> Pool:
@@ -31,13 +29,11 @@ async def _pool(settings: Settings, role: str, size: int, statement_timeout_ms: 
         role=role,
         statement_timeout_ms=statement_timeout_ms,
         unsafe_durability=settings.unsafe_durability,
-        server_settings={"plan_cache_mode": CUSTOM_PLANS},
+        server_settings=CUSTOM_PLANS,
     )
 
 
 async def create(settings: Settings) -> int:
     """Make what is missing: the login role, the database, the roles and the tables."""
-    if settings.admin_url is None:
-        raise OperatorError("Set VINCULUM_NOTIFIER_ADMIN_URL to a role that may create roles and databases.")
     await migrate.migrate(settings.admin_url, settings.database_url, "vinculum_notifier")
     return 0

@@ -17,8 +17,7 @@ from vinculum_projection.read_models import READ_MODELS
 from vinculum_projection.settings import Settings
 from vinculum_shared import postgres
 from vinculum_shared.migrate import migrate
-from vinculum_shared.postgres import Connection, Pool
-from vinculum_shared.telemetry import OperatorError
+from vinculum_shared.postgres import CUSTOM_PLANS, Connection, Pool
 
 SCHEMA: Final = "projection_v1"
 READER: Final = "vinculum_projection_reader"
@@ -28,9 +27,6 @@ READER_CONNECTIONS: Final = 16
 CONSUMER_CONNECTIONS: Final = 4
 QUERY_MS_MAX: Final = 2_000
 APPLY_MS_MAX: Final = 60_000
-CUSTOM_PLANS: Final = (
-    "force_custom_plan"  # optional filters get a plan of their own; cached ones date from empty tables
-)
 
 
 async def reader_pool(settings: Settings) -> Pool:
@@ -50,7 +46,7 @@ async def pool(settings: Settings, role: str, size: int, statement_timeout_ms: i
         statement_timeout_ms=statement_timeout_ms,
         unsafe_durability=settings.unsafe_durability,
         init=with_json,
-        server_settings={"search_path": SCHEMA, "plan_cache_mode": CUSTOM_PLANS},
+        server_settings={"search_path": SCHEMA, **CUSTOM_PLANS},
     )
 
 
@@ -67,9 +63,8 @@ async def with_json(connection: Any) -> None:
 
 async def create(settings: Settings) -> int:
     """Make what is missing: the login role and the database, the roles, and the schema with all its tables."""
-    if settings.admin_url is None:
-        raise OperatorError("Set VINCULUM_PROJECTION_ADMIN_URL to a role that may create roles and databases.")
     await migrate(settings.admin_url, settings.database_url, "vinculum_projection")
+    assert settings.admin_url
     database = urlsplit(settings.database_url.get_secret_value()).path.lstrip("/")
     admin = await asyncpg.connect(settings.admin_url.get_secret_value(), database=database)
     try:
