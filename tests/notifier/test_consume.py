@@ -63,6 +63,19 @@ async def test_a_batch_is_routed_by_what_batches_before_it_have_left(notifier: N
     ]
 
 
+async def test_of_one_batch_each_event_is_routed_by_what_came_before_it(notifier: Notifier) -> None:
+    firm = Billing.with_addresses("anna@example.com", "bruno@example.com")
+    firm.remind()
+    firm.log.commit(ContactUnlinked(account_id=firm.account_id, contact_id=firm.contact_id, before=LinkTerms()))
+    firm.remind()
+    await notifier.apply(firm.log)
+    assert [address for address, *_ in await notifier.outcomes()] == [
+        "anna@example.com",
+        "bruno@example.com",
+        "anna@example.com",
+    ]
+
+
 async def test_what_came_before_the_first_start_is_history(notifier: Notifier) -> None:
     """It is in the ledger, and nobody is mailed about it."""
     firm = Billing.with_addresses("anna@example.com")
