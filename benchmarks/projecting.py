@@ -20,10 +20,10 @@ from vinculum_projection.consume import open_subscription
 from vinculum_projection.database import SCHEMA
 from vinculum_projection.settings import Settings
 from vinculum_shared import kafka
-from vinculum_shared.event_log import Line
-from vinculum_shared.partitions import BATCH_RECORDS, POLL_MS, Partitions, keep_offsets
+from vinculum_shared.consuming.event_log import Line
+from vinculum_shared.consuming.partitions import BATCH_RECORDS, POLL_MS, Partitions, keep_offsets
+from vinculum_shared.consuming.subscription import Subscription
 from vinculum_shared.postgres import Connection, columns
-from vinculum_shared.subscription import Subscription
 
 TENANTS: Final = [f"twelve-{number}" for number in range(12)]
 LINKS: Final = 24_000

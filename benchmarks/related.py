@@ -10,7 +10,7 @@ from measuring import Bar, Result, Sample, Size, Variant, interleaved, p50s, p99
 from servers import Servers
 from vinculum_projection import database
 from vinculum_projection.read_models.links import RELATED
-from vinculum_shared.paging import NIL
+from vinculum_shared.http.paging import NIL
 from vinculum_shared.postgres import Connection
 
 LINKS: Final = 1_000_000

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import asyncpg
 
+from vinculum_shared.consuming.event_log import open_log
+from vinculum_shared.consuming.subscription import Subscription
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event
-from vinculum_shared.event_log import open_log
 from vinculum_shared.postgres import Connection, columns
-from vinculum_shared.subscription import Subscription
-from vinculum_shared.tokens import TokenFile
+from vinculum_shared.token_file import TokenFile
 
 TOPIC = "vinculum.events.v1"
-TABLES = files("vinculum_shared").joinpath("subscription.sql").read_text()
+TABLES = files("vinculum_shared.consuming").joinpath("subscription.sql").read_text()
 COUNTED = "CREATE TABLE counted (tenant text, type text, events bigint, positions numeric, PRIMARY KEY (tenant, type))"
 COUNT = """
     INSERT INTO counted SELECT tenant, type, count(*), sum(position)

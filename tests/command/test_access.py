@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from support.service import Service
-from vinculum_shared.tokens import Invitation
+from vinculum_shared.signed import Invitation
 
 pytestmark = pytest.mark.integration
 

@@ -9,8 +9,8 @@ import pytest
 from support.commands import Store, event_store
 from vinculum_command.database import log_pool, reader_pool
 from vinculum_command.domain.accounts import CreateAccount
+from vinculum_shared.http.snapshots import of_tenant
 from vinculum_shared.postgres import Connection, Pool
-from vinculum_shared.snapshots import of_tenant
 
 pytestmark = pytest.mark.integration
 

@@ -17,7 +17,7 @@ from vinculum_command.http.routes import COMMANDS
 from vinculum_shared.contracts import envelope
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.contracts.envelope import long_type
-from vinculum_shared.snapshots import of_tenant
+from vinculum_shared.http.snapshots import of_tenant
 
 pytestmark = pytest.mark.integration
 

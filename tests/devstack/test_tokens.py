@@ -7,8 +7,8 @@ import pytest
 from vinculum_devstack.keys import jwks, keys, make_keys
 from vinculum_devstack.problems import StackError
 from vinculum_devstack.tokens import mint
+from vinculum_shared.http.principals import Verifier
 from vinculum_shared.problems import Unauthorized
-from vinculum_shared.tokens import Verifier
 
 pytestmark = pytest.mark.unit
 

@@ -14,10 +14,10 @@ from support.workload import Firm, Workload
 from vinculum_notifier.consume import apply
 from vinculum_notifier.database import worker_pool
 from vinculum_notifier.settings import Settings
-from vinculum_shared import parking
-from vinculum_shared.event_log import open_log
+from vinculum_shared.consuming import parking
+from vinculum_shared.consuming.event_log import open_log
 from vinculum_shared.settings import TOPIC
-from vinculum_shared.tokens import TokenFile
+from vinculum_shared.token_file import TokenFile
 
 pytestmark = pytest.mark.faults
 

@@ -12,7 +12,7 @@ from vinculum_notifier.database import http_pool
 from vinculum_shared.contracts.staff import Limits, StaffProfile, StaffUserChanged, StaffUserDeactivated
 from vinculum_shared.contracts.tenants import PolicyChanged
 from vinculum_shared.contracts.values import StaffId
-from vinculum_shared.snapshots import FOR_TENANT
+from vinculum_shared.http.snapshots import FOR_TENANT
 
 pytestmark = pytest.mark.integration
 

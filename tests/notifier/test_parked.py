@@ -12,8 +12,8 @@ from support.mail_server import MailServer
 from support.notifier import MOVE, Notifier, running, settings_for
 from support.tokens import Issuer
 from vinculum_notifier.consume import apply
-from vinculum_shared.event_log import Line
-from vinculum_shared.parking import apply_or_park
+from vinculum_shared.consuming.event_log import Line
+from vinculum_shared.consuming.parking import apply_or_park
 
 pytestmark = pytest.mark.integration
 

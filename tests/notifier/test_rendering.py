@@ -31,7 +31,7 @@ from vinculum_notifier.routing import RECORD_MAILS, Addressee, MailTopic, Notifi
 from vinculum_notifier.settings import Settings
 from vinculum_notifier.unsubscribe import unsubscribe_url
 from vinculum_shared.contracts.records import RecordType
-from vinculum_shared.tokens import Invitation
+from vinculum_shared.signed import Invitation
 
 pytestmark = pytest.mark.unit
 

@@ -17,8 +17,8 @@ from support.tokens import Issuer
 from support.waiting import until
 from vinculum_notifier.consume import apply
 from vinculum_notifier.unsubscribe import announce
-from vinculum_shared.event_log import open_log
-from vinculum_shared.tokens import TokenFile
+from vinculum_shared.consuming.event_log import open_log
+from vinculum_shared.token_file import TokenFile
 
 pytestmark = pytest.mark.integration
 

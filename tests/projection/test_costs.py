@@ -15,7 +15,7 @@ from vinculum_projection.read_models.links import ACCOUNTS_OF_CONTACT, CONTACTS_
 from vinculum_projection.recipients import MEMBERS
 from vinculum_projection.settings import Settings
 from vinculum_shared.contracts.values import AccountId, ContactId
-from vinculum_shared.paging import NIL
+from vinculum_shared.http.paging import NIL
 
 pytestmark = pytest.mark.integration
 

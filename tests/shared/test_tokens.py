@@ -22,9 +22,10 @@ from starlette.routing import Route
 
 from support.http_server import served
 from support.tokens import Issuer
-from vinculum_shared import tokens
+from vinculum_shared.http.principals import REFRESH_SECONDS_MIN, VERIFIED_MAX, Principal, Verifier
 from vinculum_shared.problems import Forbidden, Invalid, Unauthorized, Unavailable
-from vinculum_shared.tokens import Invitation, Principal, TokenFile, Verifier
+from vinculum_shared.signed import Invitation, sign, verify
+from vinculum_shared.token_file import TokenFile
 
 pytestmark = pytest.mark.unit
 
@@ -110,9 +111,9 @@ async def test_a_remembered_token_is_refused_once_it_has_expired(issuer: Issuer,
 
 async def test_no_more_than_so_many_tokens_are_remembered(issuer: Issuer, verifier: Verifier) -> None:
     await verifier.verify(issuer.token(**STAFF | {"sub": "first"}))
-    verifier._verified = {str(n): (0.0, Principal(kind="service", sub="x")) for n in range(tokens.VERIFIED_MAX)}
+    verifier._verified = {str(n): (0.0, Principal(kind="service", sub="x")) for n in range(VERIFIED_MAX)}
     await verifier.verify(issuer.token(**STAFF))
-    assert len(verifier._verified) == tokens.VERIFIED_MAX
+    assert len(verifier._verified) == VERIFIED_MAX
     assert "0" not in verifier._verified
 
 
@@ -188,7 +189,7 @@ async def test_keys_at_a_url_are_fetched_again_for_a_key_that_is_unknown_but_not
         for _ in range(3):
             assert await refused(verifier, jwt.encode(STAFF, issuer.key, "EdDSA", {"kid": "new"}))
         assert fetched == 1
-        verifier._version -= tokens.REFRESH_SECONDS_MIN
+        verifier._version -= REFRESH_SECONDS_MIN
         assert await refused(verifier, jwt.encode(STAFF, issuer.key, "EdDSA", {"kid": "new"}))
         assert fetched == 2
 
@@ -239,23 +240,23 @@ def test_a_token_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
 
 
 def test_a_link_token_is_good_for_one_key_and_one_purpose() -> None:
-    token = tokens.sign(KEY, "cursor", {"after": "Zürich"})
-    assert tokens.verify(KEY, "cursor", token) == {"after": "Zürich"}
-    assert tokens.verify(KEY, "unsubscribe", token) is None
-    assert tokens.verify(SecretStr("another"), "cursor", token) is None
+    token = sign(KEY, "cursor", {"after": "Zürich"})
+    assert verify(KEY, "cursor", token) == {"after": "Zürich"}
+    assert verify(KEY, "unsubscribe", token) is None
+    assert verify(SecretStr("another"), "cursor", token) is None
 
 
 @given(st.text())
 def test_what_was_not_signed_is_not_read(token: str) -> None:
-    assert tokens.verify(KEY, "cursor", token) is None
+    assert verify(KEY, "cursor", token) is None
 
 
 @given(data=st.data())
 def test_a_link_token_that_was_changed_anywhere_is_not_read(data: st.DataObject) -> None:
-    token = tokens.sign(KEY, "cursor", {"after": 17})
+    token = sign(KEY, "cursor", {"after": 17})
     at = data.draw(st.integers(0, len(token) - 1))
     changed = token[:at] + data.draw(st.characters(codec="utf-8").filter(lambda c: c != token[at])) + token[at + 1 :]
-    assert tokens.verify(KEY, "cursor", changed) is None
+    assert verify(KEY, "cursor", changed) is None
 
 
 def test_an_invitation_is_good_until_it_expires() -> None:
@@ -271,4 +272,4 @@ def test_an_invitation_is_good_until_it_expires() -> None:
     token = invitation.token(KEY)
     assert Invitation.read(KEY, token, now) == invitation
     assert Invitation.read(KEY, token, now + timedelta(hours=48)) is None
-    assert Invitation.read(KEY, tokens.sign(KEY, "unsubscribe", invitation.model_dump()), now) is None
+    assert Invitation.read(KEY, sign(KEY, "unsubscribe", invitation.model_dump()), now) is None

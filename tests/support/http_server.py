@@ -9,7 +9,7 @@ from typing import Literal
 import uvicorn
 from starlette.types import ASGIApp
 
-from vinculum_shared.http_protocol import BoundedHttpProtocol
+from vinculum_shared.http.protocol import BoundedHttpProtocol
 from vinculum_shared.lifecycle import Server
 
 

@@ -18,10 +18,10 @@ from support.tokens import Issuer
 from vinculum_projection.app import create_app
 from vinculum_projection.consume import apply
 from vinculum_projection.settings import Settings
+from vinculum_shared.consuming.event_log import Line
+from vinculum_shared.consuming.parking import apply_or_park
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event
-from vinculum_shared.event_log import Line
-from vinculum_shared.parking import apply_or_park
 from vinculum_shared.postgres import Connection, Pool
 
 NOWHERE: Final = "127.0.0.1:1"

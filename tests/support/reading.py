@@ -14,15 +14,15 @@ from pydantic import SecretStr
 
 from support.waiting import until
 from vinculum_shared import kafka
+from vinculum_shared.consuming.event_log import EventLog, open_log
+from vinculum_shared.consuming.subscription import Subscription
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event
-from vinculum_shared.event_log import EventLog, open_log
 from vinculum_shared.postgres import Connection, Pool, columns, connect_pool
-from vinculum_shared.subscription import Subscription
-from vinculum_shared.tokens import TokenFile
+from vinculum_shared.token_file import TokenFile
 
 TABLES: Final = (
-    files("vinculum_shared").joinpath("subscription.sql").read_text()
+    files("vinculum_shared.consuming").joinpath("subscription.sql").read_text()
     + """
     CREATE TABLE applied (number bigserial, tenant text, position bigint, stream text, stream_version bigint)"""
 )

@@ -13,7 +13,8 @@ from fastapi import APIRouter, FastAPI
 from pydantic_settings import SettingsConfigDict
 from starlette.responses import StreamingResponse
 
-from vinculum_shared import failpoints, lifecycle, serving
+from vinculum_shared import failpoints, lifecycle
+from vinculum_shared.http import serving
 from vinculum_shared.settings import ServiceSettings
 
 log = structlog.get_logger()

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from starlette.types import ASGIApp
 
 from vinculum_shared import telemetry
-from vinculum_shared.http_protocol import BoundedHttpProtocol
+from vinculum_shared.http.protocol import BoundedHttpProtocol
 from vinculum_shared.settings import ServiceSettings
 from vinculum_shared.telemetry import OperatorError
 

@@ -15,9 +15,9 @@ from vinculum_command.execute import Executor
 from vinculum_command.http import access, log_feed, openapi
 from vinculum_command.http.commands import BATCH_BYTES_MAX, BATCH_PATH, command_routes
 from vinculum_command.settings import Settings
-from vinculum_shared import serving
+from vinculum_shared.http import serving
+from vinculum_shared.http.principals import Verifier
 from vinculum_shared.migrate import pending
-from vinculum_shared.tokens import Verifier
 
 log = structlog.get_logger()
 

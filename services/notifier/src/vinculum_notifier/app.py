@@ -11,10 +11,10 @@ from vinculum_notifier import database, notifications, unsubscribe
 from vinculum_notifier.consume import STARTED, open_subscription
 from vinculum_notifier.reading import observing, operating
 from vinculum_notifier.settings import Settings
-from vinculum_shared import parked, serving
-from vinculum_shared.paging import cursor_cipher
+from vinculum_shared.http import parked, serving
+from vinculum_shared.http.paging import cursor_cipher
+from vinculum_shared.http.principals import Verifier
 from vinculum_shared.problems import Unavailable
-from vinculum_shared.tokens import Verifier
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -13,13 +13,13 @@ from vinculum_notifier.database import worker_pool
 from vinculum_notifier.known import load, store
 from vinculum_notifier.routing import route
 from vinculum_notifier.settings import Settings
+from vinculum_shared.consuming.event_log import EventLog, open_log
+from vinculum_shared.consuming.subscription import Subscription
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event
-from vinculum_shared.event_log import EventLog, open_log
 from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import Connection, Pool, columns
-from vinculum_shared.subscription import Subscription
-from vinculum_shared.tokens import TokenFile
+from vinculum_shared.token_file import TokenFile
 
 log = structlog.get_logger()
 

@@ -13,9 +13,9 @@ from vinculum_notifier import ledger
 from vinculum_notifier.reading import Operator, Reader
 from vinculum_notifier.routing import MailTopic, Outcome
 from vinculum_shared.contracts.values import AccountId, ContactId, StaffId
-from vinculum_shared.paging import Page, Paged
+from vinculum_shared.http.paging import Page, Paged
+from vinculum_shared.http.snapshots import POSITION_MAX
 from vinculum_shared.problems import NotFound
-from vinculum_shared.snapshots import POSITION_MAX
 
 router = APIRouter(prefix="/v1/notifications", tags=["notifications"])
 

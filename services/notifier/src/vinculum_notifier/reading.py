@@ -6,8 +6,8 @@ from uuid import UUID
 from fastapi import Depends
 
 from vinculum_notifier import known
+from vinculum_shared.http.readers import OPERATORS, READERS, Asked, Standing, View, viewing
 from vinculum_shared.postgres import Connection
-from vinculum_shared.readers import OPERATORS, READERS, Asked, Standing, View, viewing
 
 
 async def look(db: Connection, tenant: str, staff_id: UUID | None) -> Asked:

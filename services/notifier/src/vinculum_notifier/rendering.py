@@ -30,7 +30,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from vinculum_notifier.known import Known, Record
 from vinculum_notifier.routing import Notification
 from vinculum_notifier.settings import Settings
-from vinculum_shared.tokens import Invitation
+from vinculum_shared.signed import Invitation
 
 PACKAGE: Final = "vinculum_notifier"
 SOURCE_LANGUAGE: Final = "en"

@@ -25,12 +25,12 @@ from vinculum_notifier.known import look
 from vinculum_notifier.rendering import speaking
 from vinculum_notifier.routing import Notification
 from vinculum_notifier.settings import Settings
-from vinculum_shared import tokens
 from vinculum_shared.contracts.topics import Topic
+from vinculum_shared.http.snapshots import FOR_TENANT
 from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import OUTAGE, Pool
-from vinculum_shared.snapshots import FOR_TENANT
-from vinculum_shared.tokens import TokenFile
+from vinculum_shared.signed import sign, verify
+from vinculum_shared.token_file import TokenFile
 
 log = structlog.get_logger()
 router = APIRouter(prefix="/v1/unsubscribe", tags=["unsubscribe"])
@@ -55,11 +55,11 @@ class Unsubscription(BaseModel):
     topic: Topic
 
     def token(self, key: SecretStr) -> str:
-        return tokens.sign(key, "unsubscribe", self.model_dump())
+        return sign(key, "unsubscribe", self.model_dump())
 
     @classmethod
     def read(cls, key: SecretStr, token: str) -> Self | None:
-        payload = tokens.verify(key, "unsubscribe", token)
+        payload = verify(key, "unsubscribe", token)
         return None if payload is None else cls.model_validate(payload)
 
 

@@ -12,9 +12,9 @@ from vinculum_projection.consume import open_subscription
 from vinculum_projection.read_models import access, accounts, contacts, history, links
 from vinculum_projection.reading import observing, operating
 from vinculum_projection.settings import Settings
-from vinculum_shared import parked, serving
-from vinculum_shared.paging import cursor_cipher
-from vinculum_shared.tokens import Verifier
+from vinculum_shared.http import parked, serving
+from vinculum_shared.http.paging import cursor_cipher
+from vinculum_shared.http.principals import Verifier
 
 
 def create_app(settings: Settings) -> FastAPI:

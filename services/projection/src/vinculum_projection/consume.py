@@ -8,12 +8,12 @@ from vinculum_projection import database
 from vinculum_projection.read_models import READ_MODELS
 from vinculum_projection.settings import Settings
 from vinculum_shared import kafka
+from vinculum_shared.consuming.event_log import open_log
+from vinculum_shared.consuming.subscription import Subscription
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event
-from vinculum_shared.event_log import open_log
 from vinculum_shared.postgres import Connection
-from vinculum_shared.subscription import Subscription
-from vinculum_shared.tokens import TokenFile
+from vinculum_shared.token_file import TokenFile
 
 
 async def consume(settings: Settings, stop: asyncio.Event) -> None:

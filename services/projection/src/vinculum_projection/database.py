@@ -79,7 +79,7 @@ async def create(settings: Settings) -> int:
 
 async def create_schema(admin: Connection) -> None:
     await admin.execute(f"CREATE SCHEMA {SCHEMA}; SET LOCAL search_path = {SCHEMA}")
-    await admin.execute(files("vinculum_shared").joinpath("subscription.sql").read_text("utf-8"))
+    await admin.execute(files("vinculum_shared.consuming").joinpath("subscription.sql").read_text("utf-8"))
     tables = files("vinculum_projection.read_models")
     for model in READ_MODELS:
         await admin.execute(tables.joinpath(f"{model.__name__.rpartition('.')[2]}.sql").read_text("utf-8"))

@@ -10,10 +10,10 @@ from pydantic import BaseModel
 from vinculum_projection.names import NO_NUL
 from vinculum_shared.contracts.tenants import Policy
 from vinculum_shared.contracts.values import PERSONAL, AccountId, ContactId
-from vinculum_shared.paging import Page, Paging, SortKey
+from vinculum_shared.http.paging import Page, Paging, SortKey
+from vinculum_shared.http.readers import OPERATORS, READERS, Asked, Standing, View, viewing
 from vinculum_shared.postgres import Connection
 from vinculum_shared.problems import AccountNotFound, ContactNotFound, Forbidden
-from vinculum_shared.readers import OPERATORS, READERS, Asked, Standing, View, viewing
 
 M = TypeVar("M", bound=BaseModel)
 Row = dict[str, Any]

@@ -12,7 +12,7 @@ from vinculum_shared.contracts.contacts import Email
 from vinculum_shared.contracts.links import NotificationPreferences
 from vinculum_shared.contracts.topics import Topic
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Personal
-from vinculum_shared.paging import NIL, Page, Paged
+from vinculum_shared.http.paging import NIL, Page, Paged
 from vinculum_shared.recipients import Member
 
 router = APIRouter(prefix="/v1", tags=["recipients"])

@@ -22,6 +22,7 @@ from vinculum_shared.contracts.values import PERSONAL
 _uuid: Final = TypeAdapter(UUID).validator.validate_python  # a tenth of what the class itself takes for a text
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
+NDJSON: Final = "application/x-ndjson"  # an event a line
 SOURCE: Final = "/vinculum"
 
 E_co = TypeVar("E_co", bound=Event, covariant=True)

@@ -16,9 +16,9 @@ from vinculum_command.domain.rejections import AccountNotFound, ContactNotFound,
 from vinculum_command.http.callers import Bearer, may_read
 from vinculum_shared.contracts.topics import Feature
 from vinculum_shared.contracts.values import EmailId
+from vinculum_shared.http.principals import Principal
+from vinculum_shared.http.snapshots import of_tenant
 from vinculum_shared.postgres import Connection
-from vinculum_shared.snapshots import of_tenant
-from vinculum_shared.tokens import Principal
 
 router = APIRouter(prefix="/v1", tags=["access"])
 

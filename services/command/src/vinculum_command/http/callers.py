@@ -9,10 +9,10 @@ from vinculum_command.domain.commands import Caller
 from vinculum_command.domain.heads.staff import StaffUser
 from vinculum_command.domain.heads.tenants import Rules
 from vinculum_shared.contracts.values import StaffId
+from vinculum_shared.http.principals import Principal, bearer
+from vinculum_shared.http.readers import READERS, Standing, is_limited, require_reader
 from vinculum_shared.postgres import Connection
 from vinculum_shared.problems import Forbidden
-from vinculum_shared.readers import READERS, Standing, is_limited, require_reader
-from vinculum_shared.tokens import Principal, bearer
 
 Bearer = Annotated[Principal, Depends(bearer)]
 

@@ -25,6 +25,9 @@ from vinculum_command.http.openapi import DRY_RUN, Acceptance, answer_schema, bo
 from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, PATHS, ROUTES
 from vinculum_command.outcomes import Answer
 from vinculum_shared import metrics, telemetry
+from vinculum_shared.contracts.envelope import NDJSON
+from vinculum_shared.http.principals import Principal, bearer
+from vinculum_shared.http.serving import Internal, json_object
 from vinculum_shared.problems import (
     FieldError,
     Invalid,
@@ -38,8 +41,7 @@ from vinculum_shared.problems import (
     nothing_at,
     pointer,
 )
-from vinculum_shared.serving import NDJSON, Internal, json_object
-from vinculum_shared.tokens import Invitation, Principal, bearer
+from vinculum_shared.signed import Invitation
 
 log = structlog.get_logger()
 

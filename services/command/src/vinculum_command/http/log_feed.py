@@ -14,13 +14,13 @@ from vinculum_command.doorbell import News
 from vinculum_command.http.callers import Bearer, may_read
 from vinculum_command.reading import Filter, Line
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
+from vinculum_shared.contracts.envelope import NDJSON
+from vinculum_shared.http.principals import Principal
+from vinculum_shared.http.readers import OPERATORS, READERS
+from vinculum_shared.http.snapshots import of_tenant
 from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import Pool
 from vinculum_shared.problems import Forbidden, Invalid, TooMany
-from vinculum_shared.readers import OPERATORS, READERS
-from vinculum_shared.serving import NDJSON
-from vinculum_shared.snapshots import of_tenant
-from vinculum_shared.tokens import Principal
 
 router = APIRouter(prefix="/v1", tags=["log"])
 

@@ -14,7 +14,7 @@ from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.links import AccessState, ContactUnlinked, PortalAccessChanged
 from vinculum_shared.contracts.topics import Feature
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Personal
-from vinculum_shared.paging import NIL, Page, Paged
+from vinculum_shared.http.paging import NIL, Page, Paged
 from vinculum_shared.postgres import Connection, columns
 
 EVENTS: Final = (ContactUnlinked, PortalAccessChanged)

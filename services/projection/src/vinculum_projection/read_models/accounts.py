@@ -22,7 +22,7 @@ from vinculum_shared.contracts.accounts import (
 )
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.values import AccountId, Details, ExternalIds, Personal, StaffId
-from vinculum_shared.paging import NIL, Page, Paged
+from vinculum_shared.http.paging import NIL, Page, Paged
 from vinculum_shared.postgres import Connection, columns
 from vinculum_shared.problems import AccountNotFound
 

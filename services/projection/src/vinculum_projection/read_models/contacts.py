@@ -26,7 +26,7 @@ from vinculum_shared.contracts.contacts import (
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import ContactEvent
 from vinculum_shared.contracts.values import ContactId, EmailId, ExternalIds, Locale, Personal
-from vinculum_shared.paging import NIL, Page, Paged
+from vinculum_shared.http.paging import NIL, Page, Paged
 from vinculum_shared.postgres import Connection, columns
 from vinculum_shared.problems import ContactNotFound
 

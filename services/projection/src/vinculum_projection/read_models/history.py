@@ -31,7 +31,7 @@ from vinculum_shared.contracts.links import (
 )
 from vinculum_shared.contracts.records import RecordCreated, RecordReminded, RecordSent
 from vinculum_shared.contracts.values import AccountId, ContactId, Personal
-from vinculum_shared.paging import Page, Paged
+from vinculum_shared.http.paging import Page, Paged
 from vinculum_shared.postgres import Connection
 
 SUMMARIES: Final[dict[type[Event], str]] = {

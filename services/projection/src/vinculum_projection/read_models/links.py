@@ -27,7 +27,7 @@ from vinculum_shared.contracts.links import (
 )
 from vinculum_shared.contracts.topics import TOPICS, Feature, Topic
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Personal
-from vinculum_shared.paging import NIL, Page, Paged
+from vinculum_shared.http.paging import NIL, Page, Paged
 from vinculum_shared.postgres import Connection, columns
 from vinculum_shared.recipients import wants
 

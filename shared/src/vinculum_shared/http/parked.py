@@ -8,9 +8,9 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
-from vinculum_shared.paging import Page, Paged
+from vinculum_shared.http.paging import Page, Paged
+from vinculum_shared.http.readers import View
 from vinculum_shared.problems import NotFound
-from vinculum_shared.readers import View
 
 
 class ParkedNotFound(NotFound):

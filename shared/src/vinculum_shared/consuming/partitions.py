@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from vinculum_shared.event_log import Line
+from vinculum_shared.consuming.event_log import Line
 from vinculum_shared.postgres import Connection, Pool
 
 log = structlog.get_logger()

@@ -1,16 +1,8 @@
-"""Who is asking, and links that can't be forged.
-
-A bearer token is a JWT, checked against a JWK set whose keys decide the algorithm. A link token is an HMAC over a
-small payload, bound to one purpose: it is stored nowhere, and worthless for any other use.
-"""
+"""Who is asking: a bearer token is a JWT, checked against a JWK set whose keys decide the algorithm."""
 
 import asyncio
-import hashlib
-import hmac
 import re
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 from uuid import UUID
@@ -19,7 +11,7 @@ import httpx2
 import jwt
 import orjson
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vinculum_shared.contracts.values import TENANT_ID, TenantId
 from vinculum_shared.problems import FieldError, Forbidden, Invalid, Unauthorized, Unavailable
@@ -178,63 +170,3 @@ class Verifier:
         self._keys = {key.key_id: key for key in keys if key.key_id and key.algorithm_name in ALGORITHMS}
         self._version = version
         self._verified.clear()
-
-
-class TokenFile:
-    """A service's own token, in a file that is read again when it changes."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._changed = 0
-        self._token = ""
-
-    def read(self) -> str:
-        changed = self.path.stat().st_mtime_ns
-        if changed != self._changed:
-            self._token, self._changed = self.path.read_text("ascii").strip(), changed
-        return self._token
-
-
-def sign(key: SecretStr, purpose: str, payload: dict[str, Any]) -> str:
-    body = _encode(orjson.dumps(payload, default=str))  # the ids that asyncpg gives are a class of their own
-    return f"{body}.{_encode(_mac(key, purpose, body))}"
-
-
-def verify(key: SecretStr, purpose: str, token: str) -> dict[str, Any] | None:
-    """Give the payload, if `token` was signed with this key for this purpose."""
-    body, _, signature = token.partition(".")
-    expected = _encode(_mac(key, purpose, body))
-    if not hmac.compare_digest(signature.encode(), expected.encode()):
-        return None
-    payload: dict[str, Any] = orjson.loads(urlsafe_b64decode(body + "=" * (-len(body) % 4)))
-    return payload
-
-
-def _mac(key: SecretStr, purpose: str, body: str) -> bytes:
-    return hmac.digest(key.get_secret_value().encode(), f"{purpose}.{body}".encode(), hashlib.sha256)
-
-
-def _encode(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-class Invitation(BaseModel):
-    """What an invitation's token says. The notifier makes the token, the command service checks it."""
-
-    model_config = ConfigDict(frozen=True)
-
-    tenant: str
-    account_id: UUID
-    contact_id: UUID
-    email_id: UUID
-    invitation_id: UUID
-    expires_at: datetime
-
-    def token(self, key: SecretStr) -> str:
-        return sign(key, "invitation", self.model_dump())
-
-    @classmethod
-    def read(cls, key: SecretStr, token: str, now: datetime) -> Self | None:
-        payload = verify(key, "invitation", token)
-        invitation = None if payload is None else cls.model_validate(payload)
-        return invitation if invitation and now < invitation.expires_at else None

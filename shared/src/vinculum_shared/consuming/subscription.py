@@ -19,11 +19,12 @@ import httpx2
 import structlog
 from aiokafka.errors import KafkaError
 
-from vinculum_shared import kafka, metrics, parking, postgres
-from vinculum_shared.event_log import EventLog, Line, whole_commits
+from vinculum_shared import kafka, metrics, postgres
+from vinculum_shared.consuming import parking
+from vinculum_shared.consuming.event_log import EventLog, Line, whole_commits
+from vinculum_shared.consuming.partitions import Partitions, keep_offsets
 from vinculum_shared.failpoints import reach
 from vinculum_shared.lifecycle import set_within
-from vinculum_shared.partitions import Partitions, keep_offsets
 from vinculum_shared.postgres import Pool, columns
 from vinculum_shared.telemetry import OperatorError
 

@@ -11,8 +11,7 @@ import orjson
 from vinculum_shared import telemetry
 from vinculum_shared.contracts import envelope
 from vinculum_shared.contracts.events import Event
-from vinculum_shared.serving import NDJSON
-from vinculum_shared.tokens import TokenFile
+from vinculum_shared.token_file import TokenFile
 
 PAGE_EVENTS: Final = 1_000
 TIMEOUT_SECONDS: Final = 15.0
@@ -76,7 +75,7 @@ class EventLog:
     async def _get(self, path: str, query: dict[str, str]) -> httpx2.Response:
         headers = {
             "Authorization": f"Bearer {self.token.read()}",
-            "Accept": f"{NDJSON}, application/json",
+            "Accept": f"{envelope.NDJSON}, application/json",
             "traceparent": telemetry.continued(telemetry.traceparent.get()),
         }
         answer = await self.http.get(path, params=query, headers=headers)

@@ -12,9 +12,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from support.http_server import served
-from vinculum_shared.http_protocol import BoundedHttpProtocol
+from vinculum_shared.http.protocol import BoundedHttpProtocol
+from vinculum_shared.http.serving import BodyLimit, answer_problem
 from vinculum_shared.problems import Problem
-from vinculum_shared.serving import BodyLimit, answer_problem
 
 pytestmark = pytest.mark.unit
 

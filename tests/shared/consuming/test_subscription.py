@@ -13,11 +13,11 @@ from support.events import Log
 from support.log_server import LogServer
 from support.reading import Reader, publish, running
 from support.waiting import until
+from vinculum_shared.consuming.event_log import Line
+from vinculum_shared.consuming.subscription import RejectedError, ShortenedLogError
 from vinculum_shared.contracts.links import ContactLinked
 from vinculum_shared.contracts.values import AccountId, ContactId
-from vinculum_shared.event_log import Line
 from vinculum_shared.kafka import ensure_topic
-from vinculum_shared.subscription import RejectedError, ShortenedLogError
 
 pytestmark = pytest.mark.integration
 

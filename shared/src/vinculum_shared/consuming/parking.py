@@ -13,9 +13,9 @@ import structlog
 from pydantic import ValidationError
 
 from vinculum_shared import metrics, telemetry
+from vinculum_shared.consuming.event_log import EventLog, Line
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event
-from vinculum_shared.event_log import EventLog, Line
 from vinculum_shared.postgres import Connection, Pool, columns
 from vinculum_shared.telemetry import OperatorError
 

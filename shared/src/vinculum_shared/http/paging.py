@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from fastapi import Depends, Query, Request
 from pydantic import BaseModel, SecretStr
 
+from vinculum_shared.http.principals import Principal, bearer
 from vinculum_shared.problems import FieldError, Invalid
-from vinculum_shared.tokens import Principal, bearer
 
 LIMIT_MAX: Final = 200
 LIMIT_DEFAULT: Final = 50

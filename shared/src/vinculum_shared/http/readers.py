@@ -8,10 +8,10 @@ from uuid import UUID
 from fastapi import Depends, Request, Response
 
 from vinculum_shared.contracts.tenants import Policy
+from vinculum_shared.http.principals import Principal, bearer
+from vinculum_shared.http.snapshots import MinPosition, of_tenant, reach
 from vinculum_shared.postgres import Connection
 from vinculum_shared.problems import Forbidden, TenantNotFound
-from vinculum_shared.snapshots import MinPosition, of_tenant, reach
-from vinculum_shared.tokens import Principal, bearer
 
 READERS: Final = frozenset({"viewer", "agent", "manager", "admin"})
 """Roles that may look at what a tenant has."""

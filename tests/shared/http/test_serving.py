@@ -14,9 +14,10 @@ from pydantic import BaseModel, ConfigDict
 from starlette.responses import StreamingResponse
 
 from support.http_server import served
-from vinculum_shared import serving, telemetry, tokens
+from vinculum_shared import telemetry
+from vinculum_shared.http import serving
+from vinculum_shared.http.principals import Principal, bearer
 from vinculum_shared.problems import Conflict, TooMany
-from vinculum_shared.tokens import Principal
 
 pytestmark = pytest.mark.unit
 
@@ -84,7 +85,7 @@ async def trace() -> str | None:
 
 
 @router.get("/me")
-async def me(principal: Annotated[Principal, Depends(tokens.bearer)]) -> Principal:
+async def me(principal: Annotated[Principal, Depends(bearer)]) -> Principal:
     return principal
 
 

@@ -18,7 +18,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vinculum_shared import api_docs, metrics, problems, telemetry
+from vinculum_shared import metrics, problems, telemetry
+from vinculum_shared.http import api_docs
 from vinculum_shared.problems import (
     FieldError,
     Forbidden,
@@ -33,7 +34,6 @@ from vinculum_shared.problems import (
 
 log = structlog.get_logger()
 
-NDJSON: Final = "application/x-ndjson"
 BODY_BYTES_MAX: Final = 1024 * 1024
 BODY_SECONDS_MAX: Final = 60.0
 CHECK_SECONDS_MAX: Final = 3.0

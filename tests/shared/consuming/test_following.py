@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vinculum_shared.event_log import Line, whole_commits
-from vinculum_shared.subscription import following
+from vinculum_shared.consuming.event_log import Line, whole_commits
+from vinculum_shared.consuming.subscription import following
 
 pytestmark = pytest.mark.unit
 

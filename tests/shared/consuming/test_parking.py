@@ -10,10 +10,10 @@ from support.events import Log
 from support.log_server import LogServer
 from support.reading import Reader, publish, running
 from support.waiting import until
-from vinculum_shared import parking
+from vinculum_shared.consuming import parking
+from vinculum_shared.consuming.event_log import Line
 from vinculum_shared.contracts.links import ContactLinked, ContactUnlinked, LinkTerms
 from vinculum_shared.contracts.values import AccountId, ContactId
-from vinculum_shared.event_log import Line
 
 pytestmark = pytest.mark.integration
 

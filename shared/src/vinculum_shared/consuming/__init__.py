@@ -1,0 +1,1 @@
+"""Reading the log, for any service: in order, once, without gaps."""
