@@ -89,7 +89,7 @@ class Executor:
         return waiting
 
     async def dry_run(self, orders: Iterable[Order]) -> list[asyncio.Future[Answer]]:
-        """Decide upon what is committed, each upon those before it, and write nothing. All answers are there."""
+        """Decide upon what is committed, each upon those before it, and write nothing; give finished futures."""
         loop = asyncio.get_running_loop()
         group = Group([Waiting(order, Key(order.tenant, "", ""), loop.create_future()) for order in orders])
         try:

@@ -15,6 +15,10 @@ class Settings(ServiceSettings):
     port: int = 8001
     metrics_port: int = 9101
 
+    topic_partitions: int = 12
+    """Of the topic that the relay makes, for good: another number, and tenants would go to other partitions."""
+    topic_replicas: int = 1
+
     address_key: SecretStr
     """Keys the hashes by which addresses are compared. Another key, and no two are alike any more."""
     invitation_key: SecretStr

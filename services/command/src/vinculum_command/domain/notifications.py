@@ -53,7 +53,7 @@ class SetPermissions(Command):
 
 
 class SetNotifications(Command):
-    """Turn mail about topics on or off, for one address or for all of the link. Topics left out stay (PX-7, PX-8)."""
+    """Turn mail about topics on or off, for the link or for one of its addresses. Topics left out stay (PX-7, PX-8)."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
 

@@ -29,7 +29,7 @@ async def may_read(
 ) -> StaffId | None:
     """Let services with the scope read, and staff with one of the roles.
 
-    Gives the staff user who sees only what he manages, if it is one.
+    Gives the staff user who sees only what they manage, if the caller is one.
     """
     require_reader(principal, scope)
     if principal.kind == "service":

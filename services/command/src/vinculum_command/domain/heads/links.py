@@ -65,7 +65,7 @@ class Link(Head):
 
     @property
     def ids(self) -> tuple[AccountId, ContactId]:
-        """Of a link that is or was there."""
+        """The pair; an event has named it."""
         assert self.account_id
         assert self.contact_id
         return self.account_id, self.contact_id
@@ -215,7 +215,7 @@ class Coverage(Head):
 
     @classmethod
     def keys(cls, event: Event) -> Iterable[str]:
-        """A link that had nothing on, and has nothing on, is no matter of it."""
+        """Skip links with no topic on before or after."""
         before, after = _preferences(event)
         return () if before is after or before == after else super().keys(event)
 
