@@ -11,6 +11,7 @@ from support.reading import publish
 from support.waiting import until
 from vinculum_projection.consume import consume
 from vinculum_projection.settings import Settings
+from vinculum_shared.kafka import ensure_topic
 
 pytestmark = pytest.mark.integration
 
@@ -19,6 +20,7 @@ async def test_what_the_topic_brings_is_in_the_answer_that_waits_for_it(
     projection: Projection, settings: Settings, kafka: str
 ) -> None:
     topic = f"events-{uuid4().hex}"
+    await ensure_topic(kafka, topic, partitions=2, replicas=1)
     firm = Firm.registered()
     account_id, ann = firm.account("Initech"), firm.contact("Ann", "Smith", "ann@example.com")
     projection.log_server.logs["acme"] = firm.log
@@ -29,7 +31,7 @@ async def test_what_the_topic_brings_is_in_the_answer_that_waits_for_it(
         return (await projection.get("/v1/freshness", token)).status_code == 200
 
     async with asyncio.TaskGroup() as parts:
-        consuming = settings.model_copy(update={"kafka_bootstrap": kafka, "topic": topic, "topic_partitions": 2})
+        consuming = settings.model_copy(update={"kafka_bootstrap": kafka, "topic": topic})
         parts.create_task(consume(consuming, stop))
         await until(there)
         firm.link(account_id, ann)

@@ -138,9 +138,9 @@ async def test_a_port_that_is_taken_is_named() -> None:
 
 
 async def test_a_missing_setting_is_named_and_no_secret_is_told() -> None:
-    process = await start("serve", TINY_TOPIC_PARTITIONS="twelve")
+    process = await start("serve", TINY_UNSAFE_DURABILITY="perhaps")
     _, errors = await process.communicate()
-    assert errors.decode().strip().startswith("TINY_TOPIC_PARTITIONS: ")
+    assert errors.decode().strip().startswith("TINY_UNSAFE_DURABILITY: ")
     assert b"secret" not in errors
     assert process.returncode == 1
 

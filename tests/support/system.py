@@ -184,7 +184,7 @@ class System:
             {
                 **self.services.program(service).env,
                 f"VINCULUM_{service.upper()}_METRICS_PORT": str(metrics),
-                f"VINCULUM_{service.upper()}_TOPIC_PARTITIONS": str(PARTITIONS),
+                "VINCULUM_COMMAND_TOPIC_PARTITIONS": str(PARTITIONS),
                 "VINCULUM_FAILPOINTS": failpoints,
             },
         )

@@ -4,14 +4,15 @@ from importlib.metadata import version
 from typing import Any, Final
 
 from reference.schemas import file_name
+from vinculum_command.settings import Settings
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.contracts.envelope import CONTENT_TYPE, long_type
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.values import TENANT_ID
 from vinculum_shared.kafka import MESSAGE_BYTES_MAX, RETENTION_MS
-from vinculum_shared.settings import TOPIC, ServiceSettings
+from vinculum_shared.settings import TOPIC
 
-PARTITIONS: Final = ServiceSettings.model_fields["topic_partitions"].default
+PARTITIONS: Final = Settings.model_fields["topic_partitions"].default
 SCHEMA_FORMAT: Final = "application/schema+json;version=draft-2020-12"
 BINDING_VERSION: Final = "0.5.0"
 

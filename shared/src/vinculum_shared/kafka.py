@@ -101,5 +101,5 @@ def consumer(bootstrap: str, client_id: str, group: str) -> AIOKafkaConsumer:
         heartbeat_interval_ms=3_000,
         max_poll_interval_ms=300_000,
         request_timeout_ms=20_000,
-        metadata_max_age_ms=60_000,
+        metadata_max_age_ms=5_000,  # a topic that is made later is found by then
     )

@@ -20,8 +20,6 @@ class ServiceSettings(BaseSettings):
 
     kafka_bootstrap: str
     topic: str = TOPIC
-    topic_partitions: int = 12
-    topic_replicas: int = 1
 
     jwks: str
     """Path or URL of the JWK set that tokens are checked against."""

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupLoadInProgressError
 from pydantic import SecretStr
 
 from support import reading
@@ -190,6 +191,28 @@ async def test_a_topic_made_anew_loses_nothing(reader: Reader, kafka: str, topic
         await publish(kafka, topic, "acme", one_by_one(log.log("acme"), 5))
         await reader.reached("acme", 40)
     assert await reader.applied("acme") == list(range(1, 41))
+
+
+async def test_a_reader_waits_for_the_topic(
+    no_log: None, database: SecretStr, kafka: str, log: LogServer, tmp_path: Path
+) -> None:
+    topic = group = f"events-{uuid4().hex}"
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+
+    async def in_group() -> bool:
+        try:
+            return group in {name for name, *_ in await admin.list_consumer_groups()}
+        except GroupLoadInProgressError:  # it was the first to ask
+            return False
+
+    async with reading.opened(database, kafka, topic, log.url, tmp_path, group) as reader, running(reader):
+        await until(in_group)
+        await ensure_topic(kafka, topic, partitions=2, replicas=1)
+        await until(reader.has_joined)
+        await publish(kafka, topic, "acme", one_by_one(log.log("acme"), 5))
+        await reader.reached("acme", 5)
+    await admin.close()
 
 
 async def gone(admin: AIOKafkaAdminClient, topic: str) -> bool:

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from vinculum_projection import database
 from vinculum_projection.read_models import READ_MODELS
 from vinculum_projection.settings import Settings
-from vinculum_shared import kafka
 from vinculum_shared.consuming.event_log import open_log
 from vinculum_shared.consuming.subscription import Subscription
 from vinculum_shared.contracts.envelope import Recorded
@@ -17,9 +16,6 @@ from vinculum_shared.token_file import TokenFile
 
 
 async def consume(settings: Settings, stop: asyncio.Event) -> None:
-    await kafka.ensure_topic(
-        settings.kafka_bootstrap, settings.topic, partitions=settings.topic_partitions, replicas=settings.topic_replicas
-    )
     async with open_subscription(settings) as subscription:
         await subscription.run(stop)
 
