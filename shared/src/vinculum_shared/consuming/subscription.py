@@ -14,18 +14,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, LiteralString
 
-import asyncpg
 import httpx2
 import structlog
 from aiokafka.errors import KafkaError
 
-from vinculum_shared import kafka, metrics, postgres
+from vinculum_shared import kafka, metrics
 from vinculum_shared.consuming import parking
 from vinculum_shared.consuming.event_log import EventLog, Line, whole_commits
 from vinculum_shared.consuming.partitions import Partitions, keep_offsets
 from vinculum_shared.failpoints import reach
 from vinculum_shared.lifecycle import set_within
-from vinculum_shared.postgres import Pool, columns
+from vinculum_shared.postgres import OUTAGE, Pool, columns
 from vinculum_shared.telemetry import OperatorError
 
 log = structlog.get_logger()
@@ -59,14 +58,7 @@ class ShortenedLogError(OperatorError):
     """The log ends before what was applied: it was restored from an older state, and the service has to be rebuilt."""
 
 
-PASSES: Final = (
-    *postgres.OUTAGE,
-    KafkaError,
-    httpx2.HTTPError,
-    IncompleteLogError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.ObjectNotInPrerequisiteStateError,
-)
+PASSES: Final = (*OUTAGE, KafkaError, httpx2.HTTPError, IncompleteLogError)
 """What passes by itself. The batch is given up, and read again after a while."""
 
 
