@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from support.commands import Store, event_store, executing
@@ -83,6 +84,30 @@ async def test_the_same_key_sent_at_once_has_one_effect(store: Store) -> None:
     with pytest.raises(IdempotencyKeyReused):
         await store.give("acme", CreateAccount(name="B"), "k")
     assert len(await store.log("acme")) == 4
+
+
+async def test_what_is_repeated_in_the_same_group_has_the_same_answer(store: Store) -> None:
+    """Though it was decided upon what the first one moved, and would be refused: its id is taken by then."""
+    await store.register("acme", "dynamics")
+    account = new_account()
+    answers = await asyncio.gather(*(store.give("acme", CreateAccount(id=account, name="A"), "k") for _ in range(3)))
+    assert {(a.status, a.id, a.events) for a in answers} == {(201, str(account), answers[0].events)}
+    assert sorted(a.replayed for a in answers) == [False, True, True]
+    assert len(await store.log("acme")) == 4
+
+
+async def test_a_clock_that_was_ahead_is_ahead_for_its_own_tenant_alone(store: Store, postgres: str) -> None:
+    for tenant in ("acme", "bolt"):
+        await store.register(tenant, "dynamics")
+    admin = await asyncpg.connect(postgres, database=store.url.get_secret_value().rpartition("/")[2])
+    turn = (
+        "UPDATE tenants SET last_recorded_at = now() + interval '2 hours' WHERE tenant = $1 RETURNING last_recorded_at"
+    )
+    ahead = await admin.fetchval(turn, "acme")
+    await admin.close()
+    await asyncio.gather(*(store.give(tenant, CreateAccount(name="A")) for tenant in ("acme", "bolt")))
+    assert (await store.log("acme"))[-1].recorded_at == ahead
+    assert (await store.log("bolt"))[-1].recorded_at < ahead
 
 
 async def test_positions_have_no_holes_and_each_contact_one_account_under_concurrency(

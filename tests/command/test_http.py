@@ -189,6 +189,15 @@ async def test_of_a_line_every_id_is_a_field(service: Service) -> None:
         assert [(error["pointer"], error["code"]) for error in answer["errors"]] == [("/account_id", code)]
 
 
+async def test_a_batch_of_nonsense_lets_others_have_their_turn(service: Service) -> None:
+    firm = await service.register("dynamics")
+    nonsense = asyncio.create_task(firm.batch(*[b"{}"] * 50_000))
+    for _ in range(3):
+        assert (await firm.ask("GET", "/policy")).status_code == 200
+    assert not nonsense.done()
+    assert {answer["status"] for answer in await nonsense} == {422}
+
+
 async def test_a_large_batch_keeps_its_order(service: Service) -> None:
     firm = await service.register("dynamics")
     account, contact = await firm.account(), await firm.contact()

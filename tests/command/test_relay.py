@@ -189,6 +189,16 @@ async def limit(settings: Settings, size: int) -> None:
         await admin.close()
 
 
+async def test_a_clock_that_was_ahead_stops_nothing(store: Store, settings: Settings, postgres: str) -> None:
+    await store.register("a", "dynamics")
+    admin = await asyncpg.connect(postgres, database=store.url.get_secret_value().rpartition("/")[2])
+    await admin.execute("UPDATE tenants SET last_recorded_at = now() + interval '2 hours'")
+    await admin.close()
+    await store.give("a", CreateAccount(name="A"))
+    async with relaying(settings):
+        await relayed_up_to(store, {"a": 4})
+
+
 async def test_one_relay_is_active_and_another_takes_over_when_its_connection_ends(
     store: Store, settings: Settings, postgres: str
 ) -> None:

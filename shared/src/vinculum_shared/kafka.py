@@ -59,6 +59,7 @@ async def create(admin: AIOKafkaAdminClient, topic: str, partitions: int, replic
         "max.message.bytes": str(MESSAGE_BYTES_MAX),
         "min.insync.replicas": str(max(1, replicas - 1)),
         "unclean.leader.election.enable": "false",
+        "message.timestamp.after.max.ms": str(2**63 - 1),  # a clock that was ahead must not stop the relay
     }
     answer = await admin.create_topics([NewTopic(topic, partitions, replicas, topic_configs=settings)])
     for _, code, *_ in answer.topic_errors:

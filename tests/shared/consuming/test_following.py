@@ -2,7 +2,7 @@
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vinculum_shared.consuming.event_log import Line, whole_commits
@@ -32,10 +32,22 @@ def positions_of(lines: list[Line]) -> list[int]:
 
 
 @given(st.lists(st.integers(1, 30)), st.integers(0, 10))
+@example([2, 1, 2], 0)
 def test_lines_that_follow_are_without_gap_and_each_once(positions: list[int], since: int) -> None:
     new, waiting = following([line("acme", position) for position in positions], {"acme": since})
     assert positions_of(new) == list(range(since + 1, since + len(new) + 1))
     assert waiting == {} or waiting["acme"] > since + len(new)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"position": "1"}, {"tenant": ["acme"]}, {"commitsize": None}, {"subject": 1}, {"commitindex": 1.0}],
+    ids=str,
+)
+def test_what_has_another_type_than_an_event_s_is_no_line(changed: dict[str, object]) -> None:
+    event = {"tenant": "acme", "position": 1, "commitindex": 1, "commitsize": 1, "subject": "link/a/c"}
+    with pytest.raises(TypeError):
+        Line.read(orjson.dumps(event | changed))
 
 
 @given(st.permutations(range(1, 9)), st.integers(0, 3))

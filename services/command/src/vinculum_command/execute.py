@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import hmac
 import string
+import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -31,7 +32,7 @@ log = structlog.get_logger()
 GROUP_MAX: Final = 128  # commands written in one commit: measured, larger ones gain nothing
 DRY_RUNS_MAX: Final = 2  # at a time: they share the appender's connections
 QUEUE_MAX: Final = 4_096  # commands waiting; past that, 429
-GIVE_UP_AFTER_SECONDS: Final = 10.0  # without a Postgres that answers
+GIVE_UP_AFTER_SECONDS: Final = 10.0  # since a command came, without a Postgres that answers
 PAUSE_SECONDS_MAX: Final = 1.0
 ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -205,9 +206,10 @@ class Executor:
         The second time, the tenants' rows are held while it is decided, so that nothing starves.
         """
         metrics.APPEND_MOVED.inc(len(group.waiting))
-        deadline = asyncio.get_running_loop().time() + GIVE_UP_AFTER_SECONDS
-        held, pause_seconds = False, 0.05
-        while group.waiting and asyncio.get_running_loop().time() < deadline:
+        deadline = min(waiting.since for waiting in group.waiting) + GIVE_UP_AFTER_SECONDS
+        held, pause_seconds, tries = False, 0.05, 0
+        while group.waiting and (not tries or time.monotonic() < deadline):
+            tries += 1
             self._cache.clear()
             try:
                 async with self._db.acquire() as db, db.transaction():

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -72,6 +73,7 @@ class Waiting:
     answer: asyncio.Future[Answer]
     key_given: bool = False
     """By the caller; one that was made here is only ever met again by our own second try."""
+    since: float = field(default_factory=time.monotonic)
 
     def give(self, answer: Answer) -> None:
         if not self.answer.done():

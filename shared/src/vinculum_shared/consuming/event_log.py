@@ -31,9 +31,11 @@ class Line(NamedTuple):
     def read(cls, value: bytes | str) -> Self:
         """Read an event. ValueError, LookupError or TypeError if it isn't one."""
         event = orjson.loads(value)
-        return cls(
-            event["tenant"], event["position"], event["commitindex"], event["commitsize"], event["subject"], event
-        )
+        texts = event["tenant"], event["subject"]
+        numbers = event["position"], event["commitindex"], event["commitsize"]
+        if not all(type(each) is str for each in texts) or not all(type(each) is int for each in numbers):
+            raise TypeError("an attribute has another type than an event's")
+        return cls(texts[0], *numbers, texts[1], event)
 
     @property
     def id(self) -> UUID:

@@ -261,7 +261,7 @@ def following(lines: Iterable[Line], positions: Mapping[str, int]) -> tuple[list
             new.append(line)
         elif line.position > reached[line.tenant]:
             waiting[line.tenant] = max(line.position, waiting.get(line.tenant, 0))
-    return new, waiting
+    return new, {tenant: till for tenant, till in waiting.items() if till > reached[tenant]}
 
 
 def recorded_at(line: Line) -> datetime:

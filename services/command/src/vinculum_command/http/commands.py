@@ -48,6 +48,7 @@ log = structlog.get_logger()
 BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
 BATCH_PATH: Final = "/v1/commands/batch"
 IN_FLIGHT_MAX: Final = 128  # lines of one batch
+LINES_AT_A_TIME: Final = 16  # then others have their turn
 DRY_LINES_MAX: Final = 1_000  # decided in one go, while nothing else is
 
 
@@ -242,16 +243,22 @@ async def batch(request: Request) -> Response:
 
 
 async def answers(lines: list[bytes], principal: Principal, executor: Executor) -> AsyncIterator[bytes]:
-    under_way: deque[Awaitable[bytes]] = deque()
-    for line in lines:
-        under_way.append(started(line, principal, executor))
-        if len(under_way) >= IN_FLIGHT_MAX:
+    under_way: deque[Coroutine[Any, Any, bytes]] = deque()
+    try:
+        for number, line in enumerate(lines):
+            under_way.append(started(line, principal, executor))
+            if number % LINES_AT_A_TIME == 0:
+                await asyncio.sleep(0)  # a line that is no command waits for nothing, and others would wait for all
+            if len(under_way) >= IN_FLIGHT_MAX:
+                yield await under_way.popleft()
+        while under_way:
             yield await under_way.popleft()
-    while under_way:
-        yield await under_way.popleft()
+    finally:  # nobody reads on
+        for each in under_way:
+            each.close()
 
 
-def started(line: bytes, principal: Principal, executor: Executor) -> Awaitable[bytes]:
+def started(line: bytes, principal: Principal, executor: Executor) -> Coroutine[Any, Any, bytes]:
     """Queue a line's command at once, so that lines keep their order; its answer is awaited later."""
     try:
         order, key = read_line(line, principal)

@@ -17,21 +17,17 @@ CREATE FUNCTION append(
 ) RETURNS TABLE (tenant text, base bigint) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-    names text[]; bases bigint[]; at timestamptz; touched int;
+    names text[]; bases bigint[]; times timestamptz[]; at timestamptz; touched int;
 BEGIN
     PERFORM set_config('vinculum.tenants', tenants_::text, true);
     INSERT INTO tenants (tenant)
         SELECT u.tenant FROM unnest(tenants_, event_counts) AS u (tenant, n) WHERE u.n > 0 ON CONFLICT DO NOTHING;
     PERFORM FROM tenants WHERE tenant = ANY (tenants_) ORDER BY tenant FOR UPDATE;
-    SELECT array_agg(tenant), array_agg(last_position), greatest(max(last_recorded_at), clock_timestamp())
-        INTO names, bases, at FROM tenants WHERE tenant = ANY (tenants_);
-    UPDATE tenants SET last_position = last_position + u.n, last_recorded_at = at
+    at := clock_timestamp();
+    SELECT array_agg(tenant), array_agg(last_position), array_agg(greatest(last_recorded_at, at))
+        INTO names, bases, times FROM tenants WHERE tenant = ANY (tenants_);
+    UPDATE tenants SET last_position = last_position + u.n, last_recorded_at = greatest(last_recorded_at, at)
         FROM unnest(tenants_, event_counts) AS u (tenant, n) WHERE tenants.tenant = u.tenant AND u.n > 0;
-    IF EXISTS (SELECT FROM unnest(refused_tenants, refused_principals, refused_keys) AS r (tenant, principal, key)
-               CROSS JOIN LATERAL (SELECT FROM requests AS q WHERE (q.tenant, q.principal, q.key)
-                                   = (r.tenant, r.principal, r.key) OFFSET 0) AS found) THEN
-        RAISE EXCEPTION 'a key is stored already' USING ERRCODE = 'VN002';
-    END IF;
     IF EXISTS (SELECT FROM unnest(relied_tenants, relied_keys, relied_tokens) AS r (tenant, key, token)
                LEFT JOIN heads USING (tenant, key) WHERE heads.token IS DISTINCT FROM r.token) THEN
         RAISE EXCEPTION 'a head has moved' USING ERRCODE = 'VN001';
@@ -58,14 +54,20 @@ BEGIN
     IF touched <> cardinality(request_keys) THEN
         RAISE EXCEPTION 'a key is stored already' USING ERRCODE = 'VN002';
     END IF;
+    -- After those of this group are in: what repeats one of them was decided upon it, and refused wrongly.
+    IF EXISTS (SELECT FROM unnest(refused_tenants, refused_principals, refused_keys) AS r (tenant, principal, key)
+               CROSS JOIN LATERAL (SELECT FROM requests AS q WHERE (q.tenant, q.principal, q.key)
+                                   = (r.tenant, r.principal, r.key) OFFSET 0) AS found) THEN
+        RAISE EXCEPTION 'a key is stored already' USING ERRCODE = 'VN002';
+    END IF;
     INSERT INTO events (tenant, position, id, type, stream, stream_version, recorded_at, effective_at,
                         account_id, contact_id, attributes, data, personal)
-    SELECT e.tenant, b.base + e.n, e.id, e.type, e.stream, e.version, at, e.effective, e.account, e.contact,
+    SELECT e.tenant, b.base + e.n, e.id, e.type, e.stream, e.version, b.at, e.effective, e.account, e.contact,
         e.attributes, e.data, e.personal
     FROM unnest(event_tenants, event_offsets, event_ids, event_types, event_streams, event_versions, event_effective,
                 event_accounts, event_contacts, event_attributes, event_data, event_personal)
         AS e (tenant, n, id, type, stream, version, effective, account, contact, attributes, data, personal)
-    JOIN unnest(names, bases) AS b (tenant, base) USING (tenant);
+    JOIN unnest(names, bases, times) AS b (tenant, base, at) USING (tenant);
     IF cardinality(event_ids) > 0 THEN
         PERFORM pg_notify('vinculum_events', CASE WHEN length(tenants_::text) < 7000
             THEN array_to_string(tenants_, ',') ELSE '' END);
