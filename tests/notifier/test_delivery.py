@@ -10,7 +10,7 @@ from support.billing import Billing
 from support.mail_server import CUT, MailServer
 from support.notifier import Notifier
 from support.waiting import until
-from vinculum_notifier import ledger
+from vinculum_notifier import ledger, smtp
 from vinculum_notifier.delivery import RETRY_FOR, RETRY_LONGEST, retry_delay
 from vinculum_shared.contracts.contacts import ContactDeactivated
 from vinculum_shared.contracts.events import Recipient
@@ -149,6 +149,22 @@ async def test_mail_waits_for_a_mail_server_that_is_down(notifier: Notifier) -> 
     await notifier.deliver()
     (row,) = await notifier.ledger()
     assert (row["outcome"], row["reply"]) == ("queued", "SMTPConnectError")
+
+
+@pytest.mark.faults
+async def test_a_connection_on_which_the_mail_server_hangs_is_closed(
+    mails: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = smtp.MailServer(mails.url, "notifier@example.com")
+    assert (await server.send("anna@example.com", b"\r\n")).kind == "accepted"
+    mails.answers_noop = False
+    monkeypatch.setattr(smtp, "CONNECT_SECONDS", 0.1)
+    assert await server.send("anna@example.com", b"\r\n") == smtp.Verdict("deferred", "TimeoutError")
+
+    async def closed() -> bool:
+        return mails.open == 0
+
+    await until(closed)
 
 
 async def test_a_mail_that_was_put_off_for_three_days_has_failed(notifier: Notifier, mails: MailServer) -> None:

@@ -28,12 +28,20 @@ class MailServer:
     """By address, the answers to RCPT, one after the other; then the address is accepted."""
     to_data: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """The same, to the end of DATA."""
+    answers_noop: bool = True
     connections: int = 0
+    open: int = 0
+    """Those of the connections that the client has not closed."""
     wire: bytearray = field(default_factory=bytearray)
     """All bytes that came in."""
 
     def mails(self, address: str) -> list[EmailMessage]:
         return [message_from_bytes(mail, policy=default) for to, mail in self.taken if to == address]
+
+    async def handle_NOOP(self, _server: SMTP, _session: Session, _envelope: Envelope, _: str) -> str:  # noqa: N802
+        if not self.answers_noop:
+            await asyncio.Event().wait()
+        return TAKEN
 
     async def handle_RCPT(  # noqa: N802  the name is aiosmtpd's
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
@@ -60,6 +68,11 @@ class Recording(SMTP):
         super().__init__(mail_server, **options)
         self.mail_server = mail_server
         mail_server.connections += 1
+        mail_server.open += 1
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.mail_server.open -= 1
+        super().connection_lost(error)
 
     def data_received(self, data: bytes) -> None:
         self.mail_server.wire += data

@@ -73,6 +73,9 @@ class MailServer:
                 await connection.noop()
             except (SMTPException, OSError):
                 connection.close()
+            except asyncio.CancelledError:  # its time is up
+                connection.close()
+                raise
             else:
                 return connection
         connection = aiosmtplib.SMTP(
