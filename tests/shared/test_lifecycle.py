@@ -137,6 +137,15 @@ async def test_a_port_that_is_taken_is_named() -> None:
     assert process.returncode == 1
 
 
+async def test_a_metrics_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        process = await start("serve", TINY_METRICS_PORT=str(port))
+        _, told = await process.communicate()
+    assert told.decode().strip() == f"Can't listen on 127.0.0.1:{port} for the metrics: Address already in use."
+    assert process.returncode == 1
+
+
 async def test_a_missing_setting_is_named_and_no_secret_is_told() -> None:
     process = await start("serve", TINY_UNSAFE_DURABILITY="perhaps")
     _, errors = await process.communicate()

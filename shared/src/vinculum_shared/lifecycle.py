@@ -55,7 +55,10 @@ def main(
                 sys.exit(runner.run(tasks[command](settings)))
             except OperatorError as error:
                 sys.exit(str(error))
-        prometheus_client.start_http_server(settings.metrics_port, settings.host)
+        try:
+            prometheus_client.start_http_server(settings.metrics_port, settings.host)
+        except OSError as error:
+            sys.exit(f"Can't listen on {settings.host}:{settings.metrics_port} for the metrics: {error.strerror}.")
         chosen = parts if command == "run" else {command: parts[command]}
         sys.exit(runner.run(run_parts(settings, chosen)))
 
