@@ -32,6 +32,7 @@ def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
         async with (
             await database.appender_pool(url, unsafe_durability=unsafe) as appender,
             await database.reader_pool(url, unsafe_durability=unsafe) as reader,
+            await database.reader_pool(url, size=log_feed.CONNECTIONS, unsafe_durability=unsafe) as feed,
             await database.log_pool(url, unsafe_durability=unsafe) as log_pool,
             asyncio.TaskGroup() as parts,
         ):
@@ -48,6 +49,7 @@ def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
             yield {
                 "executor": executor,
                 "reader": reader,
+                "feed": feed,
                 "log": log_pool,
                 "news": news,
                 "streams": asyncio.Semaphore(log_feed.STREAMS_MAX),

@@ -37,13 +37,13 @@ async def _leave_as_it_is(_: object) -> None:
     """Save a round trip: each use shows itself the tenants that it needs (`show`), and keeps nothing else."""
 
 
-async def reader_pool(url: SecretStr, *, unsafe_durability: bool) -> Pool:
+async def reader_pool(url: SecretStr, *, size: int = 8, unsafe_durability: bool) -> Pool:
     """Open the pool that answers queries: each of one tenant."""
     return await connect_pool(
         url,
         application_name="vinculum-command-read",
         role="vinculum_command_reader",
-        size=8,
+        size=size,
         statement_timeout_ms=READ_MS_MAX,
         unsafe_durability=unsafe_durability,
         server_settings=CUSTOM_PLANS,

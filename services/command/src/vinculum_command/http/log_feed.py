@@ -20,7 +20,7 @@ from vinculum_shared.http.readers import OPERATORS, READERS
 from vinculum_shared.http.snapshots import of_tenant
 from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import Pool
-from vinculum_shared.problems import Forbidden, Invalid, TooMany
+from vinculum_shared.problems import Forbidden, Invalid, TooMany, Unavailable
 
 router = APIRouter(prefix="/v1", tags=["log"])
 
@@ -29,7 +29,9 @@ PAGE_MAX: Final = 1_000
 WAIT_SECONDS_MAX: Final = 30
 KEEP_ALIVE_SECONDS: Final = 15.0
 LOOK_SECONDS: Final = 5.0  # a doorbell that was not heard costs a reader no more than this
+PAUSE_SECONDS: Final = 1.0  # of a stream, when Postgres did not answer it
 STREAMS_MAX: Final = 500
+CONNECTIONS: Final = 4  # of the feeds' own: who may enter is never decided behind hundreds of streams
 
 After = Annotated[str | None, Query(max_length=90)]
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
@@ -86,14 +88,14 @@ class Feed:
     """One reader's log of one tenant."""
 
     def __init__(self, request: Request, tenant: str, only: Filter, *, personal: bool) -> None:
-        self._reader: Pool = request.state.reader
+        self._pool: Pool = request.state.feed
         self._news: News = request.state.news
         self._stop: asyncio.Event = request.state.stop
         self._streams: asyncio.Semaphore = request.state.streams
         self._tenant, self._only, self._personal = tenant, only, personal
 
     async def look(self, after: int, limit: int) -> tuple[list[Line], int]:
-        async with of_tenant(self._reader, self._tenant) as db:
+        async with of_tenant(self._pool, self._tenant) as db:
             return await reading.log(db, self._tenant, after, limit, only=self._only, personal=self._personal)
 
     async def page(self, after: int, limit: int, wait: float) -> tuple[list[Line], int]:
@@ -122,7 +124,11 @@ class Feed:
         async with self._streams:
             yield b": the log\n\n"
             while not self._stop.is_set():
-                lines, after = await self.page(after, PAGE_MAX, KEEP_ALIVE_SECONDS)
+                try:
+                    lines, after = await self.page(after, PAGE_MAX, KEEP_ALIVE_SECONDS)
+                except Unavailable:
+                    lines = []
+                    await set_within(self._stop, PAUSE_SECONDS)
                 if lines:
                     yield b"".join(_sent_event(line) for line in lines)
                 else:
