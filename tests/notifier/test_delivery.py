@@ -1,8 +1,10 @@
 """From the ledger to the mail server, and what becomes of a mail that is not taken."""
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 from pydantic import SecretStr
 
@@ -11,7 +13,7 @@ from support.mail_server import CUT, MailServer
 from support.notifier import Notifier
 from support.waiting import until
 from vinculum_notifier import ledger, smtp
-from vinculum_notifier.delivery import RETRY_FOR, RETRY_LONGEST, retry_delay
+from vinculum_notifier.delivery import RETRY_FOR, RETRY_LONGEST, Deliverer, retry_delay
 from vinculum_shared.contracts.contacts import ContactDeactivated
 from vinculum_shared.contracts.events import Recipient
 from vinculum_shared.contracts.links import PortalAccessChanged
@@ -19,6 +21,8 @@ from vinculum_shared.contracts.records import RecordCreated, RecordReminded, Rec
 from vinculum_shared.contracts.tenants import TenantChanged, TenantSettings
 
 pytestmark = pytest.mark.integration
+
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'"
 
 
 async def test_each_mail_is_sent_once_and_says_what_it_is_about(notifier: Notifier, mails: MailServer) -> None:
@@ -138,6 +142,37 @@ async def test_a_mail_whose_acceptance_was_not_heard_is_sent_again_under_the_sam
     received = mails.mails("anna@example.com")
     assert len(received) == (2 if answer == CUT else 1)
     assert {mail["Message-ID"] for mail in received} == {row["message_id"]}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("answer", "outcome"), [("250 2.0.0 OK", "sent"), ("550 5.1.1 unknown", "failed"), (CUT, "queued")]
+)
+async def test_what_the_mail_server_said_is_recorded_after_an_outage(
+    answer: str, outcome: str, notifier: Notifier, mails: MailServer, postgres: str
+) -> None:
+    """The backend is terminated in the middle of its statement; the mail is not sent again for that."""
+    firm = Billing.with_addresses("anna@example.com")
+    mails.to_data["anna@example.com"] = [answer]
+    firm.remind()
+    await notifier.apply(firm.log)
+    (claimed,) = await ledger.claim(notifier.pool, 1)
+    deliverer = Deliverer(notifier.pool, notifier.settings)
+    database = await notifier.pool.fetchval("SELECT current_database()")
+    admin = await asyncpg.connect(postgres)
+
+    async def terminated() -> bool:
+        return bool(await admin.fetchval(TERMINATE, database))
+
+    async with asyncio.TaskGroup() as group, notifier.pool.acquire() as db, db.transaction():
+        await db.execute("SELECT FROM notification FOR UPDATE")
+        group.create_task(deliverer.attempt(claimed))
+        await until(terminated)
+    deliverer.server.close()
+    await admin.close()
+    (row,) = await notifier.ledger()
+    assert (row["outcome"], row["attempts"], row["unclear"]) == (outcome, 1, int(answer == CUT))
+    assert row["reply"]
 
 
 @pytest.mark.faults

@@ -1,7 +1,7 @@
 """From the ledger to the mail server: see whether the mail is still due, write it, hand it over, record what was said.
 
 SMTP can't say "once": a server may accept a mail and be cut off before it is heard. Such a mail is sent again, under
-the same Message-ID.
+the same Message-ID. So is one of which the ledger could not be told before its lease ended.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ log = structlog.get_logger()
 
 MAILS_AT_ONCE: Final = 16
 POLL_SECONDS: Final = 0.25
+RECORD_AGAIN_SECONDS: Final = 0.5
 RETRY_FIRST: Final = timedelta(seconds=5)
 RETRY_LONGEST: Final = timedelta(hours=1)
 RETRY_FOR: Final = timedelta(hours=72)
@@ -109,6 +110,17 @@ class Deliverer:
         await self.record(claimed, verdict, now)
 
     async def record(self, claimed: Claimed, verdict: Verdict, now: datetime) -> None:
+        """Tell the ledger, through an outage too, for as long as the lease lasts: what it isn't told goes out again."""
+        while True:
+            try:
+                return await self.write_down(claimed, verdict, now)
+            except OUTAGE as error:
+                if datetime.now(UTC) > now + ledger.LEASE:
+                    raise
+                log.warning("ledger_unavailable", reason=type(error).__name__)
+            await asyncio.sleep(RECORD_AGAIN_SECONDS)
+
+    async def write_down(self, claimed: Claimed, verdict: Verdict, now: datetime) -> None:
         mail, told = claimed.mail, {"reply": verdict.reply, "message_id": message_id(claimed.mail, self.settings)}
         if verdict.kind == "accepted":
             await ledger.settle(self.pool, claimed, "sent", mail.reason, **told)

@@ -83,9 +83,9 @@ async def postpone(
 ) -> None:
     """Leave the mail queued. `unclear`: it may have been accepted all the same."""
     mail = claimed.mail
+    await pool.execute(POSTPONE, mail.tenant, mail.id, claimed.attempts, delay, reply, message_id, int(unclear))
     if unclear:
         metrics.NOTIFICATIONS_UNCLEAR.inc()
-    await pool.execute(POSTPONE, mail.tenant, mail.id, claimed.attempts, delay, reply, message_id, int(unclear))
 
 
 async def suppress(pool: Pool, tenant: str, address_hash: str, reply: str) -> None:
