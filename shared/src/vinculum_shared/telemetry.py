@@ -32,6 +32,8 @@ LOG_FIELDS: Final = frozenset(  # as words: fifty quoted names would be fifty li
 )
 FRAMES_MAX: Final = 12
 QUIET_LIBRARIES: Final = ("aiokafka", "asyncio", "httpcore2", "httpx2", "uvicorn")
+REPEAT_SECONDS: Final = 10.0
+LINES_KNOWN_MAX: Final = 200
 
 TRACEPARENT: Final = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(?:-.*)?"
@@ -73,12 +75,39 @@ def configure(service: str, log_format: Literal["json", "console"]) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         ProcessorFormatter(
-            processors=[ProcessorFormatter.remove_processors_meta, renderer], foreign_pre_chain=[first_line, *chain]
+            processors=[ProcessorFormatter.remove_processors_meta, renderer],
+            foreign_pre_chain=[first_line, structlog.stdlib.ExtraAdder(["count"]), *chain],
         )
     )
+    handler.addFilter(Repeats())
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     for library in QUIET_LIBRARIES:
         logging.getLogger(library).setLevel(logging.WARNING)
+
+
+class Repeats(logging.Filter):
+    """Lets a library's line through once in a while, and with the next one tells how many were left out (`count`)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: dict[tuple[object, ...], tuple[float, int]] = {}
+        """When each was written, the longest ago first, and how many were left out since."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] not in QUIET_LIBRARIES:
+            return True
+        line = (record.name, str(record.msg), record.exc_info and record.exc_info[0])
+        written, left_out = self._lines.get(line, (0.0, 0))
+        if 0 <= record.created - written < REPEAT_SECONDS:  # a clock that is set back silences nothing
+            self._lines[line] = written, left_out + 1
+            return False
+        if left_out:
+            record.__dict__["count"] = left_out
+        self._lines.pop(line, None)
+        self._lines[line] = record.created, 0
+        if len(self._lines) > LINES_KNOWN_MAX:
+            del self._lines[next(iter(self._lines))]
+        return True
 
 
 def of_trace(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
