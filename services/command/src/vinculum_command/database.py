@@ -10,6 +10,7 @@ from vinculum_shared.migrate import migrate
 from vinculum_shared.postgres import CUSTOM_PLANS, Pool, connect_pool
 
 READ_MS_MAX: Final = 5_000
+APPEND_MS_MAX: Final = 8_000
 BY_INDEX: Final = dict.fromkeys(
     ("enable_seqscan", "enable_bitmapscan", "enable_material", "enable_hashjoin", "enable_mergejoin"), "off"
 )
@@ -27,6 +28,7 @@ async def appender_pool(url: SecretStr, *, unsafe_durability: bool) -> Pool:
         application_name="vinculum-command",
         role="vinculum_command_appender",
         size=4,
+        statement_timeout_ms=APPEND_MS_MAX,
         unsafe_durability=unsafe_durability,
         reset=_leave_as_it_is,
         server_settings=BY_INDEX,
