@@ -71,6 +71,7 @@ async def measure(servers: Servers, size: Size) -> Result:
         samples = await interleaved(size.rounds, variants)
 
         highest = max(each.per_second or 0.0 for name in samples if "clients" in name for each in samples[name])
+        await admin.execute("CHECKPOINT")  # a commit waits for the disk, and the disk for what the bare insert left
         samples |= await interleaved(size.rounds, {HALF: paced(executor, orders["1 tenant"], highest / 2, size)})
         result = Result("Commands in the process", "commands/s", samples, bars(samples), CONDITIONS)
         if result.missed("P1", "P2", "P5"):
