@@ -7,7 +7,7 @@ import hashlib
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from uuid import UUID
 
 import orjson
@@ -37,10 +37,26 @@ def _encode(raw: bytes) -> str:
     return urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-class Invitation(BaseModel):
-    """What an invitation's token says. The notifier makes the token, the command service checks it."""
+class Signed(BaseModel):
+    """What a token says. A kind of it has a purpose, and no token is good for another one."""
 
     model_config = ConfigDict(frozen=True)
+
+    PURPOSE: ClassVar[str]
+
+    def token(self, key: SecretStr) -> str:
+        return sign(key, self.PURPOSE, self.model_dump())
+
+    @classmethod
+    def opened(cls, key: SecretStr, token: str) -> Self | None:
+        payload = verify(key, cls.PURPOSE, token)
+        return None if payload is None else cls.model_validate(payload)
+
+
+class Invitation(Signed):
+    """What an invitation's token says. The notifier makes the token, the command service checks it."""
+
+    PURPOSE: ClassVar[str] = "invitation"
 
     tenant: str
     account_id: UUID
@@ -49,11 +65,7 @@ class Invitation(BaseModel):
     invitation_id: UUID
     expires_at: datetime
 
-    def token(self, key: SecretStr) -> str:
-        return sign(key, "invitation", self.model_dump())
-
     @classmethod
     def read(cls, key: SecretStr, token: str, now: datetime) -> Self | None:
-        payload = verify(key, "invitation", token)
-        invitation = None if payload is None else cls.model_validate(payload)
+        invitation = cls.opened(key, token)
         return invitation if invitation and now < invitation.expires_at else None

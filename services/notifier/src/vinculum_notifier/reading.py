@@ -1,12 +1,13 @@
 """Who may query the ledger, by what is known of the tenant and its staff."""
 
-from typing import Annotated, LiteralString
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends
 
 from vinculum_notifier import known
 from vinculum_shared.http.readers import OPERATORS, READERS, Asked, Standing, View, viewing
+from vinculum_shared.http.snapshots import POSITION
 from vinculum_shared.postgres import Connection
 
 
@@ -17,8 +18,6 @@ async def look(db: Connection, tenant: str, staff_id: UUID | None) -> Asked:
     standing = Standing(staff.active, staff.roles, staff.limits.accounts) if staff else None
     return Asked(position, found.tenant.policy, standing)
 
-
-POSITION: LiteralString = "SELECT position FROM subscription WHERE tenant = $1"
 
 observing = viewing(View, look, READERS | OPERATORS)
 operating = viewing(View, look, OPERATORS, services=False)

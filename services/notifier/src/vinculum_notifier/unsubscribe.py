@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 from base64 import b64encode
 from datetime import timedelta
-from typing import Final, LiteralString, Self
+from typing import ClassVar, Final, LiteralString
 from uuid import UUID
 
 import httpx2
@@ -17,7 +17,6 @@ import orjson
 import structlog
 from asyncpg import Record
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, SecretStr
 from starlette.responses import HTMLResponse
 
 from vinculum_notifier.database import worker_pool
@@ -29,7 +28,7 @@ from vinculum_shared.contracts.topics import Topic
 from vinculum_shared.http.snapshots import FOR_TENANT
 from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import OUTAGE, Pool
-from vinculum_shared.signed import sign, verify
+from vinculum_shared.signed import Signed
 from vinculum_shared.token_file import TokenFile
 
 log = structlog.get_logger()
@@ -43,24 +42,16 @@ NOTHING_LEFT: Final = frozenset({"contact_not_linked", "account_not_found", "con
 """Problems which say that there is nothing to switch off any more."""
 
 
-class Unsubscription(BaseModel):
+class Unsubscription(Signed):
     """What a token says: no more mail about this topic of this account to this address."""
 
-    model_config = ConfigDict(frozen=True)
+    PURPOSE: ClassVar[str] = "unsubscribe"
 
     tenant: str
     account_id: UUID
     contact_id: UUID
     email_id: UUID
     topic: Topic
-
-    def token(self, key: SecretStr) -> str:
-        return sign(key, "unsubscribe", self.model_dump())
-
-    @classmethod
-    def read(cls, key: SecretStr, token: str) -> Self | None:
-        payload = verify(key, "unsubscribe", token)
-        return None if payload is None else cls.model_validate(payload)
 
 
 def unsubscribe_url(mail: Notification, settings: Settings) -> str | None:
@@ -80,14 +71,14 @@ def unsubscribe_url(mail: Notification, settings: Settings) -> str | None:
 @router.get("/{token}", response_class=HTMLResponse)
 async def show(token: str, request: Request) -> HTMLResponse:
     """Show the page with the button. Changes nothing."""
-    wish = Unsubscription.read(request.state.settings.unsubscribe_key, token)
+    wish = Unsubscription.opened(request.state.settings.unsubscribe_key, token)
     return await page(request.state.pool, wish, done=False)
 
 
 @router.post("/{token}", response_class=HTMLResponse)
 async def unsubscribe(token: str, request: Request) -> HTMLResponse:
     """Switch off what the token names. Again is the same as once."""
-    wish = Unsubscription.read(request.state.settings.unsubscribe_key, token)
+    wish = Unsubscription.opened(request.state.settings.unsubscribe_key, token)
     if wish:
         async with request.state.pool.acquire() as db, db.transaction():
             await db.execute(FOR_TENANT, wish.tenant)

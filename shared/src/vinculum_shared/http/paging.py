@@ -20,7 +20,7 @@ from fastapi import Depends, Query, Request
 from pydantic import BaseModel, SecretStr
 
 from vinculum_shared.http.principals import Principal, bearer
-from vinculum_shared.problems import FieldError, Invalid
+from vinculum_shared.problems import Invalid
 
 LIMIT_MAX: Final = 200
 LIMIT_DEFAULT: Final = 50
@@ -59,9 +59,7 @@ class Paging:
             sealed = urlsafe_b64decode(self.cursor + "=" * (-len(self.cursor) % 4))
             opened = self.cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self.scope)
         except (ValueError, InvalidTag):
-            raise Invalid(
-                errors=[FieldError(pointer="?cursor", code="cursor", detail="No cursor of this list.")]
-            ) from None
+            raise Invalid.at("?cursor", "cursor", "No cursor of this list.") from None
         return tuple(type(part)(value) for part, value in zip(start, orjson.loads(opened), strict=True))
 
     def page(

@@ -14,7 +14,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vinculum_shared.contracts.values import TENANT_ID, TenantId
-from vinculum_shared.problems import FieldError, Forbidden, Invalid, Unauthorized, Unavailable
+from vinculum_shared.problems import Forbidden, Invalid, Unauthorized, Unavailable
 
 AUDIENCE: Final = "vinculum"
 ALGORITHMS: Final = ("EdDSA", "ES256")
@@ -56,7 +56,7 @@ class Principal(BaseModel):
             raise Forbidden("A platform token is for no tenant.")
         if self.tenant is not None:
             return self.tenant
-        raise Invalid(errors=[FieldError(pointer="?tenant", code="missing", detail="Name the tenant.")])
+        raise Invalid.at("?tenant", "missing", "Name the tenant.")
 
     def within(self, tenant: str) -> Self:
         """Give the same, asking about the tenant that `?tenant=` names: for services of all tenants."""
@@ -65,9 +65,7 @@ class Principal(BaseModel):
         if self.kind != "service" or "all_tenants" not in self.scopes:
             raise Forbidden("The token is not for this tenant.")
         if not re.fullmatch(TENANT_ID, tenant):
-            raise Invalid(
-                errors=[FieldError(pointer="?tenant", code="string_pattern_mismatch", detail="No tenant id.")]
-            )
+            raise Invalid.at("?tenant", "string_pattern_mismatch", "No tenant id.")
         return self.model_copy(update={"tenant": tenant})
 
     @property

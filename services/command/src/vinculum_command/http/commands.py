@@ -21,7 +21,7 @@ from vinculum_command.domain.rejections import ContactNotLinked, InvitationInval
 from vinculum_command.domain.tenants import RegisterTenant
 from vinculum_command.execute import Executor
 from vinculum_command.http.callers import as_caller
-from vinculum_command.http.openapi import DRY_RUN, Acceptance, answer_schema, body_schema, parameters
+from vinculum_command.http.openapi import DRY_RUN, KEY, Acceptance, answer_schema, body_schema, parameters
 from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, PATHS, ROUTES
 from vinculum_command.outcomes import Answer
 from vinculum_shared import metrics, telemetry
@@ -50,9 +50,6 @@ BATCH_PATH: Final = "/v1/commands/batch"
 IN_FLIGHT_MAX: Final = 128  # lines of one batch
 LINES_AT_A_TIME: Final = 16  # then others have their turn
 DRY_LINES_MAX: Final = 1_000  # decided in one go, while nothing else is
-
-
-KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 ETAG: Final = re.compile(r'"?([0-9]{1,18})"?')
 FLAG: Final = TypeAdapter(bool)
 

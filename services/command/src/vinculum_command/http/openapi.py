@@ -1,5 +1,6 @@
 """The commands' bodies and answers in OpenAPI, from the commands themselves."""
 
+import re
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -12,6 +13,7 @@ from vinculum_shared.contracts.values import Input
 
 REF: Final = "#/components/schemas/{model}"
 
+KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 DRY_RUN: Final[dict[str, Any]] = {
     "name": "dry_run",
     "in": "query",
@@ -24,7 +26,7 @@ PARAMETERS: Final[list[dict[str, Any]]] = [
         "name": "Idempotency-Key",
         "in": "header",
         "description": "The same key and body give the same answer for 72 hours.",
-        "schema": {"type": "string", "pattern": r"^[\x20-\x7e]{1,255}$"},
+        "schema": {"type": "string", "pattern": f"^{KEY.pattern}$"},
     },
     {
         "name": "If-Match",
