@@ -3,11 +3,10 @@
 from typing import LiteralString
 from uuid import UUID, uuid4
 
-import asyncpg
 import orjson
 import pytest
 
-from support.databases import database
+from support.databases import as_admin, database
 from vinculum_command.database import appender_pool
 from vinculum_command.event_store import LINKS_OF_ACCOUNT, LINKS_OF_CONTACT, show
 from vinculum_shared.postgres import Connection
@@ -35,9 +34,8 @@ async def test_the_links_of_one_are_found_without_going_through_those_of_others(
         await show(db, ["acme"])
         await db.execute(f"SET plan_cache_mode = force_generic_plan; PREPARE links AS {statement}")
         await blocks(db, uuid4())
-        admin = await asyncpg.connect(postgres, database=url.get_secret_value().rpartition("/")[2])
-        await admin.execute(OTHERS)
-        await admin.close()
+        async with as_admin(postgres, url) as admin:
+            await admin.execute(OTHERS)
         assert await blocks(db, uuid4()) < BLOCKS_MAX
 
 

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
-import asyncpg
 import pytest
 
 from support.commands import Store, event_store, executing
+from support.databases import as_admin
 from vinculum_command.domain.accounts import CreateAccount
 from vinculum_command.domain.contacts.creation import CreateContact
 from vinculum_command.domain.links import PutLink, UnlinkContact
@@ -99,12 +99,11 @@ async def test_what_is_repeated_in_the_same_group_has_the_same_answer(store: Sto
 async def test_a_clock_that_was_ahead_is_ahead_for_its_own_tenant_alone(store: Store, postgres: str) -> None:
     for tenant in ("acme", "bolt"):
         await store.register(tenant, "dynamics")
-    admin = await asyncpg.connect(postgres, database=store.url.get_secret_value().rpartition("/")[2])
-    turn = (
-        "UPDATE tenants SET last_recorded_at = now() + interval '2 hours' WHERE tenant = $1 RETURNING last_recorded_at"
-    )
-    ahead = await admin.fetchval(turn, "acme")
-    await admin.close()
+    async with as_admin(postgres, store.url) as admin:
+        turn = """
+            UPDATE tenants SET last_recorded_at = now() + interval '2 hours' WHERE tenant = $1
+            RETURNING last_recorded_at"""
+        ahead = await admin.fetchval(turn, "acme")
     await asyncio.gather(*(store.give(tenant, CreateAccount(name="A")) for tenant in ("acme", "bolt")))
     assert (await store.log("acme"))[-1].recorded_at == ahead
     assert (await store.log("bolt"))[-1].recorded_at < ahead

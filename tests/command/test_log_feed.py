@@ -8,6 +8,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from support.databases import as_admin
 from support.service import Service
 from support.waiting import until
 from vinculum_command.http.log_feed import CONNECTIONS, SSE
@@ -47,14 +48,9 @@ async def test_access_is_decided_while_streams_wait_for_postgres_and_they_outliv
 @asynccontextmanager
 async def events_locked(service: Service, postgres: str) -> AsyncIterator[asyncpg.Connection]:
     """Let nobody read events, until the block ends."""
-    database = service.settings.database_url.get_secret_value().rpartition("/")[2]
-    db = await asyncpg.connect(postgres, database=database)
-    try:
-        async with db.transaction():
-            await db.execute("LOCK TABLE events")
-            yield db
-    finally:
-        await db.close()
+    async with as_admin(postgres, service.settings.database_url) as db, db.transaction():
+        await db.execute("LOCK TABLE events")
+        yield db
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from pydantic import SecretStr
 
 from support.commands import Store, event_store
+from support.databases import as_admin
 from support.waiting import until
 from vinculum_command import relay
 from vinculum_command.database import BY_INDEX, log_pool
@@ -191,9 +192,8 @@ async def limit(settings: Settings, size: int) -> None:
 
 async def test_a_clock_that_was_ahead_stops_nothing(store: Store, settings: Settings, postgres: str) -> None:
     await store.register("a", "dynamics")
-    admin = await asyncpg.connect(postgres, database=store.url.get_secret_value().rpartition("/")[2])
-    await admin.execute("UPDATE tenants SET last_recorded_at = now() + interval '2 hours'")
-    await admin.close()
+    async with as_admin(postgres, store.url) as admin:
+        await admin.execute("UPDATE tenants SET last_recorded_at = now() + interval '2 hours'")
     await store.give("a", CreateAccount(name="A"))
     async with relaying(settings):
         await relayed_up_to(store, {"a": 4})
@@ -226,9 +226,8 @@ async def test_a_doorbell_has_only_those_looked_at_whom_it_names(
         await relayed_up_to(store, {"rung": 3, "quiet": 3})
         await store.give("rung", CreateAccount(name="A"))
         await relayed_up_to(store, {"rung": 4, "quiet": 3})
-        admin = await asyncpg.connect(postgres, database=store.url.get_secret_value().rpartition("/")[2])
-        await admin.execute("DELETE FROM relayed WHERE tenant = 'quiet'")
-        await admin.close()
+        async with as_admin(postgres, store.url) as admin:
+            await admin.execute("DELETE FROM relayed WHERE tenant = 'quiet'")
         await store.give("rung", CreateAccount(name="B"))
         await relayed_up_to(store, {"rung": 5})
 
@@ -253,8 +252,6 @@ async def rows_read(db: Connection) -> list[float]:
 
 
 async def idle(store: Store, postgres: str, count: int) -> None:
-    database = store.url.get_secret_value().rpartition("/")[2]
-    admin = await asyncpg.connect(postgres, database=database)
-    await admin.execute("INSERT INTO tenants SELECT 'idle-' || n, 5 FROM generate_series(1, $1) AS n", count)
-    await admin.execute("INSERT INTO relayed SELECT 'idle-' || n, 5 FROM generate_series(1, $1) AS n", count)
-    await admin.close()
+    async with as_admin(postgres, store.url) as admin:
+        await admin.execute("INSERT INTO tenants SELECT 'idle-' || n, 5 FROM generate_series(1, $1) AS n", count)
+        await admin.execute("INSERT INTO relayed SELECT 'idle-' || n, 5 FROM generate_series(1, $1) AS n", count)

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from support.commands import Store, event_store
+from support.databases import name_of
 from support.waiting import until
 from vinculum_command.database import log_pool
 from vinculum_command.domain.accounts import CreateAccount
@@ -32,15 +33,11 @@ async def forgetting(store: Store) -> AsyncIterator[None]:
             await task
 
 
-def name_of(store: Store) -> str:
-    return str(store.url.get_secret_value().rpartition("/")[2])
-
-
 async def test_an_answer_is_kept_for_its_key_for_72_hours(postgres: str) -> None:
     async with event_store(postgres) as store:
         await store.register("acme", "dynamics")
         first = await store.give("acme", CreateAccount(name="A"), "k")
-        db = await asyncpg.connect(postgres, database=name_of(store))
+        db = await asyncpg.connect(postgres, database=name_of(store.url))
 
         async def pass_until_kept(interval: str, kept: int) -> None:
             await db.execute(PASS, interval)
@@ -63,16 +60,16 @@ async def test_an_answer_is_kept_for_its_key_for_72_hours(postgres: str) -> None
 async def test_an_outage_while_answers_are_forgotten_ends_nothing(postgres: str) -> None:
     """The backend is terminated in the middle of its statement."""
     async with event_store(postgres) as store:
-        admin, blocking = await asyncpg.connect(postgres), await asyncpg.connect(postgres, database=name_of(store))
+        admin, blocking = await asyncpg.connect(postgres), await asyncpg.connect(postgres, database=name_of(store.url))
         async with blocking.transaction():
             await blocking.execute("LOCK TABLE requests")
             async with forgetting(store):
 
                 async def waiting() -> bool:
-                    return bool(await admin.fetchval(WAITING, name_of(store)))
+                    return bool(await admin.fetchval(WAITING, name_of(store.url)))
 
                 await until(waiting)
-                await admin.execute(TERMINATE, name_of(store))
+                await admin.execute(TERMINATE, name_of(store.url))
 
                 async def given_up() -> bool:
                     return not await waiting()

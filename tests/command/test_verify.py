@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
-import asyncpg
 import pytest
 
 from support.commands import Store, event_store
+from support.databases import as_admin
 from support.waiting import until
 from vinculum_command import reading
 from vinculum_command.database import log_pool
@@ -54,12 +54,11 @@ async def create(store: Store, tenant: str) -> AccountId:
 async def test_a_changed_head_and_a_missing_event_are_found(store: Store, postgres: str) -> None:
     await store.register("acme", "dynamics")
     account = await create(store, "acme")
-    admin = await asyncpg.connect(postgres, database=store.url.get_secret_value().rpartition("/")[2])
-    await admin.execute("UPDATE heads SET state = '{}' WHERE key = $1", f"members/{account}")
-    assert (await verified(store, "acme")).differing == [f"members/{account}"]
-    await admin.execute("DELETE FROM events WHERE position = 5")
-    assert (await verified(store, "acme")).gaps == [5]
-    await admin.close()
+    async with as_admin(postgres, store.url) as admin:
+        await admin.execute("UPDATE heads SET state = '{}' WHERE key = $1", f"members/{account}")
+        assert (await verified(store, "acme")).differing == [f"members/{account}"]
+        await admin.execute("DELETE FROM events WHERE position = 5")
+        assert (await verified(store, "acme")).gaps == [5]
 
 
 async def test_a_hole_larger_than_one_look_is_told_position_by_position(
@@ -69,9 +68,8 @@ async def test_a_hole_larger_than_one_look_is_told_position_by_position(
     monkeypatch.setattr("vinculum_command.verify.PAGE", 3)
     await store.register("acme", "dynamics")
     await asyncio.gather(*(store.give("acme", CreateAccount(name=str(n))) for n in range(40)))
-    admin = await asyncpg.connect(postgres, database=store.url.get_secret_value().rpartition("/")[2])
-    await admin.execute("DELETE FROM events WHERE position BETWEEN 10 AND 29")
-    await admin.close()
+    async with as_admin(postgres, store.url) as admin:
+        await admin.execute("DELETE FROM events WHERE position BETWEEN 10 AND 29")
     findings = await verified(store, "acme")
     assert findings.gaps == list(range(10, 30))
     assert len(findings.differing) == 20

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from support.commands import Store, event_store
+from support.databases import as_admin
 from vinculum_command.database import log_pool, reader_pool
 from vinculum_command.domain.accounts import CreateAccount
 from vinculum_shared.http.snapshots import of_tenant
@@ -61,8 +62,7 @@ async def test_an_appender_writes_for_its_tenants_alone(store: Store) -> None:
 
 
 async def test_every_table_has_the_wall_and_every_key_the_tenant(store: Store, postgres: str) -> None:
-    admin = await asyncpg.connect(postgres, database=store.url.get_secret_value().rpartition("/")[2])
-    assert await admin.fetch(UNWALLED) == []
-    assert await admin.fetch(KEYED_WITHOUT_TENANT) == []
-    assert await admin.fetch(ROLES) == []
-    await admin.close()
+    async with as_admin(postgres, store.url) as admin:
+        assert await admin.fetch(UNWALLED) == []
+        assert await admin.fetch(KEYED_WITHOUT_TENANT) == []
+        assert await admin.fetch(ROLES) == []

@@ -40,6 +40,20 @@ async def database(admin_url: str, package: str) -> AsyncIterator[SecretStr]:
         await admin.close()
 
 
+def name_of(url: SecretStr) -> str:
+    return urlsplit(url.get_secret_value()).path.removeprefix("/")
+
+
+@asynccontextmanager
+async def as_admin(admin_url: str, url: SecretStr) -> AsyncIterator[asyncpg.Connection]:
+    """Be the admin, in the database that a service's URL is of."""
+    admin = await asyncpg.connect(admin_url, database=name_of(url))
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
 async def _template(admin_url: str, package: str) -> str:
     known = _TEMPLATES.get((admin_url, package))
     if known is None:
