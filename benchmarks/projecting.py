@@ -135,7 +135,7 @@ async def apply_the_rest(log: CommandSettings, subscription: Subscription) -> di
     """Apply what comes before the links; gives where each tenant is then."""
     async with await log_pool(log.database_url, size=1, unsafe_durability=False) as pool, pool.acquire() as db:
         rows = await reading.log_of_all(db, ("", 0), ALL, personal=True)
-    lines = [Line.read(row.event) for row in rows if row.type != LINKED]
+    lines = [line for line in (Line.read(row.event) for row in rows) if line.type != LINKED]
     await subscription.commit(dict.fromkeys(TENANTS, 0), lines, {})
     return {line.tenant: line.position for line in lines}
 

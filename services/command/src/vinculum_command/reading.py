@@ -28,7 +28,6 @@ class Line(NamedTuple):
 
     tenant: str
     position: int
-    type: str
     event: bytes
 
 
@@ -75,7 +74,7 @@ async def marked(db: Connection, tenant: str, marks: Sequence[Mark]) -> list[Fou
 
 
 LOG: LiteralString = f"""
-    SELECT tenant, position, type, {WIRE} AS event FROM events
+    SELECT tenant, position, {WIRE} AS event FROM events
     WHERE tenant = $2 AND position > $3 AND position <= $3 + $4
         AND ($5::text[] IS NULL OR type = ANY ($5))
         AND ($6::uuid IS NULL OR account_id = $6) AND ($7::uuid IS NULL OR contact_id = $7)
@@ -103,7 +102,7 @@ async def last_position(db: Connection, tenant: str) -> int:
 
 
 LOG_OF_ALL: LiteralString = f"""
-    SELECT tenant, position, type, {WIRE} AS event FROM events
+    SELECT tenant, position, {WIRE} AS event FROM events
     WHERE (tenant, position) > ($2, $3) ORDER BY tenant, position LIMIT $4"""  # noqa: S608  WIRE is a constant
 
 

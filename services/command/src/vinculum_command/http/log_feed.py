@@ -30,6 +30,7 @@ WAIT_SECONDS_MAX: Final = 30
 KEEP_ALIVE_SECONDS: Final = 15.0
 LOOK_SECONDS: Final = 5.0  # a doorbell that was not heard costs a reader no more than this
 PAUSE_SECONDS: Final = 1.0  # of a stream, when Postgres did not answer it
+RECONNECT_MS: Final = 2_000  # how long a browser waits before it opens a stream again
 STREAMS_MAX: Final = 500
 CONNECTIONS: Final = 4  # of the feeds' own: who may enter is never decided behind hundreds of streams
 
@@ -122,7 +123,7 @@ class Feed:
 
     async def _events(self, after: int) -> AsyncIterator[bytes]:
         async with self._streams:
-            yield b": the log\n\n"
+            yield b"retry: %d\n\n" % RECONNECT_MS
             while not self._stop.is_set():
                 try:
                     lines, after = await self.page(after, PAGE_MAX, KEEP_ALIVE_SECONDS)
@@ -136,7 +137,8 @@ class Feed:
 
 
 def _sent_event(line: Line) -> bytes:
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (line.position, line.type.encode(), line.event)
+    """Write an event without a name: an EventSource hears named ones only where it listens for just that name."""
+    return b"id: %d\ndata: %s\n\n" % (line.position, line.event)
 
 
 def _page(lines: list[Line], checkpoint: int | None, reached: int | None = None) -> Response:
