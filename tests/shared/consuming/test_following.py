@@ -1,5 +1,8 @@
 """What a reader makes of lines in whatever order and number they come."""
 
+from typing import Final
+from uuid import UUID
+
 import orjson
 import pytest
 from hypothesis import example, given
@@ -10,13 +13,21 @@ from vinculum_shared.consuming.subscription import following
 
 pytestmark = pytest.mark.unit
 
+EVENT: Final = {
+    "tenant": "acme",
+    "position": 1,
+    "id": str(UUID(int=1)),
+    "type": "vinculum.contact_linked.v1",
+    "subject": "link/a/c",
+    "time": "2026-01-01T00:00:00+00:00",
+    "commitindex": 1,
+    "commitsize": 1,
+}
+
 
 def line(tenant: str, position: int, index: int = 1, size: int = 1) -> Line:
-    return Line.read(
-        orjson.dumps(
-            {"tenant": tenant, "position": position, "commitindex": index, "commitsize": size, "subject": "link/a/c"}
-        )
-    )
+    attributes = {"tenant": tenant, "position": position, "commitindex": index, "commitsize": size}
+    return Line.read(orjson.dumps(EVENT | attributes))
 
 
 commits = st.lists(st.integers(1, 5), min_size=1, max_size=8)
@@ -45,9 +56,8 @@ def test_lines_that_follow_are_without_gap_and_each_once(positions: list[int], s
     ids=str,
 )
 def test_what_has_another_type_than_an_event_s_is_no_line(changed: dict[str, object]) -> None:
-    event = {"tenant": "acme", "position": 1, "commitindex": 1, "commitsize": 1, "subject": "link/a/c"}
     with pytest.raises(TypeError):
-        Line.read(orjson.dumps(event | changed))
+        Line.read(orjson.dumps(EVENT | changed))
 
 
 @given(st.permutations(range(1, 9)), st.integers(0, 3))

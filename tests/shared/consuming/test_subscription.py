@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
+import orjson
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupLoadInProgressError
@@ -290,6 +291,34 @@ async def test_what_is_no_event_is_passed_over(known: Reader, kafka: str, topic:
         await publish(kafka, topic, "acme", [b"", b"[1]", b'{"tenant": "acme"}', lines[0], b"\xff", lines[1]])
         await known.reached("acme", 3)
     assert await known.applied("acme") == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"id": "1"},
+        {"id": None},
+        {"time": "yesterday"},
+        {"time": "2026-01-01T00:00:00"},
+        {"type": None},
+        {"type": "vinculum.\0.v1"},
+        {"tenant": "\0"},
+        {"subject": "link/\0"},
+        {"position": 0},
+        {"commitindex": 2},
+        {"commitindex": -1},
+    ],
+    ids=str,
+)
+async def test_a_record_that_only_resembles_an_event_is_passed_over(
+    known: Reader, kafka: str, topic: str, log: LogServer, no_log: None, forged: dict[str, object]
+) -> None:
+    """Postgres takes no NUL, for one: what the reader itself stores has to be looked at before it is stored."""
+    (line,) = one_by_one(log.log("acme"), 1)
+    await publish(kafka, topic, "acme", [orjson.dumps(orjson.loads(line) | forged), line])
+    async with running(known):
+        await known.reached("acme", 2)
+    assert await known.applied("acme") == [1, 2]
 
 
 async def test_freshness_says_how_far_behind_the_log_a_tenant_is(known: Reader, log: LogServer) -> None:

@@ -1,7 +1,10 @@
 """The log over HTTP, for what Kafka did not bring: gaps, the beginning, and how far the log has got."""
 
+import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, Self
 from uuid import UUID
 
@@ -11,39 +14,50 @@ import orjson
 from vinculum_shared import telemetry
 from vinculum_shared.contracts import envelope
 from vinculum_shared.contracts.events import Event
+from vinculum_shared.contracts.values import TENANT_ID
 from vinculum_shared.token_file import TokenFile
 
 PAGE_EVENTS: Final = 1_000
 TIMEOUT_SECONDS: Final = 15.0
 
+is_tenant: Final = lru_cache(maxsize=4_096)(re.compile(TENANT_ID).fullmatch)
+
 
 class Line(NamedTuple):
-    """An event before it is decoded: enough to know whether it is new, and where its commit ends."""
+    """An event before it is decoded: what the reading protocol itself relies on."""
 
     tenant: str
     position: int
+    id: UUID
+    long_type: str
+    stream: str
+    recorded_at: datetime
     commit_index: int
     commit_size: int
-    stream: str
     event: dict[str, Any]
 
     @classmethod
     def read(cls, value: bytes | str) -> Self:
-        """Read an event. ValueError, LookupError or TypeError if it isn't one."""
-        event = orjson.loads(value)
-        texts = event["tenant"], event["subject"]
-        numbers = event["position"], event["commitindex"], event["commitsize"]
-        if not all(type(each) is str for each in texts) or not all(type(each) is int for each in numbers):
-            raise TypeError("an attribute has another type than an event's")
-        return cls(texts[0], *numbers, texts[1], event)
+        """Read an event. Raise ValueError, LookupError or TypeError if an attribute isn't what an event has there.
 
-    @property
-    def id(self) -> UUID:
-        return UUID(self.event["id"])
+        Anybody may have written a record, and these values are stored and compared before the event is decoded.
+        """
+        event = orjson.loads(value)
+        tenant, stream, long_type = event["tenant"], event["subject"], event["type"]
+        position, index, size = event["position"], event["commitindex"], event["commitsize"]
+        texts = type(tenant) is type(stream) is type(long_type) is str
+        if not (texts and type(position) is type(index) is type(size) is int):
+            raise TypeError("an attribute has another type than an event's")
+        recorded_at = datetime.fromisoformat(event["time"])
+        if not is_tenant(tenant) or "\0" in stream or "\0" in long_type or recorded_at.tzinfo is None:
+            raise ValueError("an attribute has a value that no event has")
+        if not 1 <= index <= size or position < index:
+            raise ValueError("a number is out of range")
+        return cls(tenant, position, envelope.as_uuid(event["id"]), long_type, stream, recorded_at, index, size, event)
 
     @property
     def type(self) -> str:
-        return envelope.short_type(self.event["type"])
+        return envelope.short_type(self.long_type)
 
     def decode(self) -> envelope.Recorded[Event]:
         return envelope.from_json(self.event)

@@ -121,4 +121,4 @@ def reason(error: BaseException) -> str:
         facts += [f"{'.'.join(map(str, each['loc']))}: {each['type']}" for each in error.errors()[:FACTS_MAX]]
     elif isinstance(error, asyncpg.PostgresError):
         facts += filter(None, (error.table_name, error.constraint_name, error.column_name))
-    return f"{' '.join(facts)} ({telemetry.places(error)['places'][-1]})"
+    return f"{' '.join(facts)} ({telemetry.places(error)['places'][-1]})".replace("\0", "")

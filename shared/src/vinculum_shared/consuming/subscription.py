@@ -166,7 +166,7 @@ class Subscription:
         if not lines and not offsets:
             return
         last = {line.tenant: line for line in lines}
-        moves = [(tenant, since[tenant], line.position, recorded_at(line)) for tenant, line in last.items()]
+        moves = [(tenant, since[tenant], line.position, line.recorded_at) for tenant, line in last.items()]
         if sum(till - start for _, start, till, _ in moves) != len(lines):
             raise IncompleteLogError
         async with self.pool.acquire() as connection, connection.transaction():
@@ -246,7 +246,7 @@ class Subscription:
         end = (await self.event_log.positions(tenant)).get(tenant, 0)
         lag_seconds = 0.0
         for line in await self.event_log.after(tenant, position, limit=1):
-            lag_seconds = age_seconds(recorded_at(line))
+            lag_seconds = age_seconds(line.recorded_at)
         return Freshness(position=position, lag_events=max(0, end - position), lag_seconds=lag_seconds)
 
 
@@ -262,10 +262,6 @@ def following(lines: Iterable[Line], positions: Mapping[str, int]) -> tuple[list
         elif line.position > reached[line.tenant]:
             waiting[line.tenant] = max(line.position, waiting.get(line.tenant, 0))
     return new, {tenant: till for tenant, till in waiting.items() if till > reached[tenant]}
-
-
-def recorded_at(line: Line) -> datetime:
-    return datetime.fromisoformat(line.event["time"])
 
 
 def age_seconds(when: datetime) -> float:

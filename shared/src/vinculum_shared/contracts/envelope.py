@@ -19,7 +19,7 @@ from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.contracts.events import Actor, Event
 from vinculum_shared.contracts.values import PERSONAL
 
-_uuid: Final = TypeAdapter(UUID).validator.validate_python  # a tenth of what the class itself takes for a text
+as_uuid: Final = TypeAdapter(UUID).validator.validate_python  # a tenth of what the class itself takes for a text
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 NDJSON: Final = "application/x-ndjson"  # an event a line
@@ -165,7 +165,7 @@ def from_json(event: Mapping[str, Any]) -> Recorded[Event]:
         return Recorded(
             tenant=event["tenant"],
             position=event["position"],
-            id=_uuid(event["id"]),
+            id=as_uuid(event["id"]),
             type=short_type(event["type"]),
             stream=event["subject"],
             stream_version=event["streamversion"],
@@ -174,9 +174,9 @@ def from_json(event: Mapping[str, Any]) -> Recorded[Event]:
             recorded_at=recorded_at,
             effective_at=datetime.fromisoformat(effective) if effective not in {None, at} else recorded_at,
             actor=actor(**data["actor"]),
-            command_id=_uuid(event["commandid"]),
-            correlation_id=_uuid(event["correlationid"]),
-            causation_id=_uuid(causation_id) if causation_id else None,
+            command_id=as_uuid(event["commandid"]),
+            correlation_id=as_uuid(event["correlationid"]),
+            causation_id=as_uuid(causation_id) if causation_id else None,
             traceparent=event.get("traceparent"),
             reason=data.get("reason"),
             data=_data(event["type"], data),
@@ -192,7 +192,7 @@ def actor(**fields: Any) -> Actor:
     return Actor.model_validate(fields)
 
 
-@cache
+@lru_cache(maxsize=1_024)  # names come from outside: without a limit they would stay for ever
 def short_type(name: str) -> str:
     return "".join(word.capitalize() for word in name.removeprefix("vinculum.").rpartition(".")[0].split("_"))
 
