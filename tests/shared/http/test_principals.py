@@ -12,7 +12,7 @@ from uuid import UUID
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from support.http_server import served
+from support.strategies import SCALARS
 from support.tokens import Issuer
 from vinculum_shared.http.principals import REFRESH_SECONDS_MIN, VERIFIED_MAX, Principal, Verifier
 from vinculum_shared.problems import Forbidden, Invalid, Unauthorized, Unavailable
@@ -90,6 +91,24 @@ async def test_a_claim_that_is_wrong_or_missing_is_refused(
     issuer: Issuer, verifier: Verifier, claims: dict[str, Any]
 ) -> None:
     assert await refused(verifier, forged(issuer, **claims))
+
+
+CLAIMS = ("iss", "aud", "sub", "kind", "tenant", "exp", "nbf", "iat", "roles", "scope", "email_id", "jti")
+
+
+@given(claim=st.sampled_from(CLAIMS), value=SCALARS | st.lists(SCALARS) | st.dictionaries(st.text(), SCALARS))
+@example(claim="exp", value=str(2**40))
+@example(claim="sub", value="s\x00")
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+async def test_a_claim_of_any_type_is_understood_or_refused(
+    issuer: Issuer, verifier: Verifier, claim: str, value: object
+) -> None:
+    """A claim of the wrong type is a fault of the token (401), never of the service."""
+    claims = jwt.decode(issuer.token(**STAFF), options={"verify_signature": False}) | {claim: value}
+    token = jwt.PyJWS().encode(json.dumps(claims).encode(), issuer.key, "EdDSA", {"kid": "test"})
+    if not await refused(verifier, token):
+        assert claim != "exp" or isinstance(value, int | float)
+        assert claim != "sub" or (isinstance(value, str) and "\x00" not in value)
 
 
 async def test_the_issuers_clock_may_be_ahead_by_less_than_a_minute(issuer: Issuer, verifier: Verifier) -> None:

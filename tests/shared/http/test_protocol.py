@@ -24,7 +24,9 @@ class Hasty(BoundedHttpProtocol):
 
 
 async def echo(request: Request) -> Response:
-    return PlainTextResponse(await request.body())
+    body = await request.body()
+    named = [name.decode() for name, _ in request.scope["headers"]]
+    return PlainTextResponse(body, headers={"X-Named": " ".join(named)})
 
 
 @pytest.fixture
@@ -85,3 +87,14 @@ async def test_a_kept_connection_has_as_long_for_each_request(connection: Connec
         writer.write(b"POST / HTTP/1.1\r\nHost: vinculum\r\nContent-Length: 3\r\n\r\n")
         writer.write(b"abc")
         assert (await asyncio.wait_for(reader.readuntil(b"abc"), 5.0)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_trailers_are_not_headers(connection: Connection) -> None:
+    reader, writer = connection
+    writer.write(b"POST / HTTP/1.1\r\nHost: vinculum\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    writer.write(b"0\r\nIf-Match: 1\r\nAuthorization: Bearer x\r\n\r\n")
+    answer = await asyncio.wait_for(reader.readuntil(b"abc"), 20.0)
+    assert b"x-named: host transfer-encoding\r\n" in answer.lower()
+    writer.write(b"POST / HTTP/1.1\r\nHost: vinculum\r\nContent-Length: 3\r\n\r\nabc")
+    answer = await asyncio.wait_for(reader.readuntil(b"abc"), 20.0)
+    assert b"x-named: host content-length\r\n" in answer.lower()

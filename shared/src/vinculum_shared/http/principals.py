@@ -32,7 +32,7 @@ class Principal(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     kind: Literal["staff", "service", "contact", "platform"]
-    sub: str = Field(min_length=1, max_length=200)
+    sub: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")
     tenant: TenantId | None = None
     roles: frozenset[str] = frozenset()
     scopes: frozenset[str] = Field(default=frozenset(), alias="scope")
@@ -122,7 +122,7 @@ class Verifier:
                 leeway=AHEAD_SECONDS_MAX,
                 options={"require": list(REQUIRED_CLAIMS)},
             )
-            if claims["exp"] <= time.time():
+            if not isinstance(claims["exp"], int | float) or claims["exp"] <= time.time():
                 raise jwt.ExpiredSignatureError
             principal = Principal.model_validate(claims)
         except (jwt.PyJWTError, ValidationError) as error:

@@ -34,6 +34,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._await_head()
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Ignore trailers: a field that follows the body must not pass for a header."""
+        if self._deadline is not None:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._head_is_done()
         super().on_headers_complete()
