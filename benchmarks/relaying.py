@@ -13,6 +13,7 @@ from measuring import Bar, Result, Sample, Size, Variant, interleaved, profiled,
 from servers import PARTITIONS, Servers
 from vinculum_command import reading, relay
 from vinculum_command.database import BY_INDEX, log_pool
+from vinculum_command.lease import Lease
 from vinculum_command.settings import Settings
 from vinculum_shared import kafka
 from vinculum_shared.postgres import Connection
@@ -54,6 +55,7 @@ async def measure(servers: Servers, size: Size) -> Result:
     variants: dict[str, Variant] = {}
     try:
         async with one as pool, pool.acquire() as db, servers.admin("relaying") as admin:
+            await Lease(db, active.holder).take()
             for tenants, names in TENANTS.items():
                 await write_log(settings, admin, names, int(EVENTS * size.share))
                 records = await by_partition(admin, names)

@@ -10,7 +10,6 @@ from support.ordeal import ROUNDS, judge, ordeal
 from support.system import DELIVER, PROJECT, RELAY, ROUTE, SECOND, SERVE, System
 from support.waiting import until
 from support.workload import Workload, a_new_contact, an_id
-from vinculum_command.relay import LOCK
 
 pytestmark = pytest.mark.faults
 
@@ -44,20 +43,21 @@ async def test_what_the_relay_sends_twice_is_taken_once(system: System) -> None:
             await workload.more(20)
 
 
-async def test_two_relays_at_once_reorder_nothing(system: System) -> None:
-    """One is paused between an acknowledgement and its own note of it, loses its lock, and wakes up again."""
+async def test_a_standby_takes_over_from_a_paused_relay_which_then_moves_nothing(system: System) -> None:
+    """One is paused between an acknowledgement and the move of its positions until its lease has been lost."""
+
+    async def told() -> bool:
+        return "LeaseLostError" in system.processes.log(RELAY).read_text()
+
     async with ordeal(system, "two relays", expecting=("sent again",)) as workload:
         await system.kill(RELAY)
-        await system.stop_at(RELAY, "relay.acknowledged=stop@5")
+        await system.stop_at(RELAY, "relay.acknowledged=stop@5,relay.moved=kill@5")
         await system.start(RELAY + SECOND)
-        async with system.sql("command") as db:
-            await db.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objid = $1 AND granted",
-                LOCK,
-            )
         await system.caught_up(PROJECT)
         system.go_on(RELAY)
+        await until(told)
         await workload.more(50)
+        assert system.running(RELAY), "the paused relay moved its positions"
         await system.kill(RELAY + SECOND)
 
 

@@ -1,7 +1,7 @@
 """The whole system, each part a process of its own, for one test module to kill, pause and cut.
 
 Nothing of it is shared with other tests: its Postgres and its Kafka may be killed too. What would only come with time
-after a kill -9 (the end of a group member's session, of a deliverer's lease) is brought about by hand.
+after a kill -9 (the end of a group member's session, of a deliverer's or a relay's lease) is brought about by hand.
 """
 
 import asyncio
@@ -204,6 +204,12 @@ class System:
             await self.end_memberships(GROUPS[part])
         if died_at and part == DELIVER:
             await self.end_leases(died_at)
+        if died_at and part == RELAY:
+            await self.end_relay_lease()
+
+    async def end_relay_lease(self) -> None:
+        async with self.sql("command") as db:
+            await db.execute("DELETE FROM relay_lease")
 
     async def end_memberships(self, group: str) -> None:
         """Have the group's coordinator let go of its members, as at the end of their sessions."""

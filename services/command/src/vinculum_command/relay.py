@@ -3,13 +3,14 @@
 It sends what comes after its position in each tenant, waits for every acknowledgement, and moves its positions. What
 comes next is read meanwhile, and sent only then. A failed send ends the producer and everything it had under way; the
 next one starts from the positions, so what was not acknowledged is sent again and nothing is ever sent past a failure.
-Readers drop what they have seen.
+Readers drop what they have seen. One relay is active, the one with the lease; only its positions move.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any, Final, LiteralString
+from uuid import uuid4
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -18,6 +19,7 @@ from aiokafka.partitioner import DefaultPartitioner
 
 from vinculum_command import doorbell
 from vinculum_command.database import BY_INDEX, log_pool
+from vinculum_command.lease import Lease, LeaseLostError
 from vinculum_command.reading import WIRE
 from vinculum_command.settings import Settings
 from vinculum_shared import failpoints, kafka, metrics
@@ -27,8 +29,7 @@ from vinculum_shared.postgres import OUTAGE, Connection, columns
 
 log = structlog.get_logger()
 
-LOCK: Final = 0x7E1A  # one relay is active; the others wait for its connection to end
-STANDBY_SECONDS: Final = 2.0
+STANDBY_SECONDS: Final = 1.0
 FULL_LOOK_SECONDS: Final = 30.0  # for a doorbell that nobody heard
 EVENTS_AT_ONCE: Final = 4_000
 BYTES_AT_ONCE: Final = 16 * 1024 * 1024  # and, for each tenant, one event more
@@ -61,8 +62,10 @@ BEHIND: LiteralString = """
     SELECT tenant, tenants.last_position - coalesce(relayed.position, 0) AS lag
     FROM tenants LEFT JOIN relayed USING (tenant)
     WHERE tenants.last_position > coalesce(relayed.position, 0)"""
+# Of a relay that has lost its lease it moves nothing; nobody else takes the lease before this commits.
 MOVE: LiteralString = """
-    INSERT INTO relayed (tenant, position) SELECT * FROM unnest($1::text[], $2::bigint[])
+    WITH lease AS (SELECT FROM relay_lease WHERE holder = $3 FOR SHARE)
+    INSERT INTO relayed (tenant, position) SELECT reached.* FROM lease, unnest($1::text[], $2::bigint[]) AS reached
     ON CONFLICT (tenant) DO UPDATE SET position = greatest(relayed.position, EXCLUDED.position)"""
 
 
@@ -82,6 +85,7 @@ class Relay:
     def __init__(self, settings: Settings, stop: asyncio.Event) -> None:
         self.settings = settings
         self.stop = stop
+        self.holder = uuid4()
         self.woken = asyncio.Event()
         self._news: dict[str, None] = {}  # the oldest first: none waits behind one that always has some
         self._all_may_have_news = True
@@ -97,33 +101,45 @@ class Relay:
         while not self.stop.is_set():
             try:
                 await self._while_active()
-            except (KafkaError, *OUTAGE) as error:
+            except* (KafkaError, LeaseLostError, *OUTAGE) as failed:
                 metrics.RELAY_RESTARTS.inc()
-                log.warning("relay_restarts", reason=type(error).__name__)
+                log.warning("relay_restarts", reason=type(failed.exceptions[0]).__name__)
                 await set_within(self.stop, BACKOFF_SECONDS)
 
     async def _while_active(self) -> None:
-        """Wait to be the one relay, then send what there is. Positions move on the connection that has the lock."""
+        """Wait for the lease, then send what there is for as long as it is kept."""
         settings = self.settings
         pool = await log_pool(
-            settings.database_url, size=1, unsafe_durability=settings.unsafe_durability, server_settings=BY_INDEX
+            settings.database_url, size=2, unsafe_durability=settings.unsafe_durability, server_settings=BY_INDEX
         )
-        async with pool, pool.acquire() as db:
-            while not await db.fetchval("SELECT pg_try_advisory_lock($1)", LOCK):
+        async with pool:
+            lease = Lease(pool, self.holder)
+            while not await lease.take():
                 if await set_within(self.stop, STANDBY_SECONDS):
                     return
-            await kafka.ensure_topic(
-                settings.kafka_bootstrap,
-                settings.topic,
-                partitions=settings.topic_partitions,
-                replicas=settings.topic_replicas,
-            )
-            producer = kafka.producer(settings.kafka_bootstrap, "vinculum-relay")
-            await producer.start()
+            log.info("relay_active")
             try:
-                await self._relay(db, producer)
+                async with asyncio.TaskGroup() as group, pool.acquire() as db:
+                    keeping = group.create_task(lease.keep())
+                    await self._publish(db)
+                    keeping.cancel()
             finally:
-                await asyncio.wait_for(producer.stop(), SEND_DEADLINE_SECONDS)
+                await lease.release()
+
+    async def _publish(self, db: Connection) -> None:
+        settings = self.settings
+        await kafka.ensure_topic(
+            settings.kafka_bootstrap,
+            settings.topic,
+            partitions=settings.topic_partitions,
+            replicas=settings.topic_replicas,
+        )
+        producer = kafka.producer(settings.kafka_bootstrap, "vinculum-relay")
+        await producer.start()
+        try:
+            await self._relay(db, producer)
+        finally:
+            await asyncio.wait_for(producer.stop(), SEND_DEADLINE_SECONDS)
 
     async def _relay(self, db: Connection, producer: AIOKafkaProducer) -> None:
         self._all_may_have_news = True
@@ -144,7 +160,8 @@ class Relay:
             finally:
                 await sending
             failpoints.reach("relay.acknowledged")
-            await db.execute(MOVE, *columns(reached.items(), 2))
+            if await db.execute(MOVE, *columns(reached.items(), 2), self.holder) == "INSERT 0 0":
+                raise LeaseLostError
             failpoints.reach("relay.moved")
             metrics.RELAYED.inc(sum(len(row["events"]) for row in rows))
             rows = following
