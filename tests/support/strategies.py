@@ -1,9 +1,9 @@
 """Any value of a contract's model, within what the model allows."""
 
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, NewType, TypeVar, Union, get_args, get_origin
 from uuid import UUID
@@ -11,7 +11,8 @@ from uuid import UUID
 from annotated_types import Ge, GroupedMetadata, MaxLen, MinLen
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic_core import to_jsonable_python
 
 from vinculum_shared.contracts import values
 
@@ -35,7 +36,8 @@ PLAIN: Final[dict[object, SearchStrategy[Any]]] = {
     bool: st.booleans(),
     float: st.floats(allow_nan=False, allow_infinity=False),
     Decimal: st.decimals(allow_nan=False, allow_infinity=False, places=4),
-    date: st.dates(),
+    date: st.dates(date(values.YEAR_MIN, 1, 1)),
+    datetime: st.datetimes(datetime(values.YEAR_MIN, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
     NoneType: st.none(),
     JsonValue: st.recursive(
         SCALARS,
@@ -50,7 +52,23 @@ PLAIN: Final[dict[object, SearchStrategy[Any]]] = {
 @cache
 def of_model(model: type[M]) -> SearchStrategy[M]:
     fields = {name: of_type(field.annotation, field.metadata) for name, field in model.model_fields.items()}
-    return st.fixed_dictionaries(fields).map(model.model_validate)
+    return st.fixed_dictionaries(fields).filter(partial(accepted, model)).map(model.model_validate)
+
+
+def sent(model: type[BaseModel]) -> SearchStrategy[dict[str, Any]]:
+    """Make any body, as JSON has it, that the model accepts; fields with a default may be left out."""
+    fields = {name: of_type(field.annotation, field.metadata) for name, field in model.model_fields.items()}
+    required = {name: fields.pop(name) for name, field in model.model_fields.items() if field.is_required()}
+    bodies = st.fixed_dictionaries(required, optional=fields)
+    return bodies.filter(partial(accepted, model)).map(to_jsonable_python)
+
+
+def accepted(model: type[BaseModel], fields: object) -> bool:
+    try:
+        model.model_validate(fields)
+    except ValidationError:
+        return False
+    return True
 
 
 def of_type(annotation: Any, metadata: Sequence[Any] = ()) -> SearchStrategy[Any]:
@@ -77,7 +95,9 @@ def of_generic(origin: Any, arguments: tuple[Any, ...], metadata: Sequence[Any])
         return st.one_of([of_type(each, metadata) for each in arguments])
     if origin is tuple:
         return st.lists(of_type(arguments[0]), max_size=at_most).map(tuple)
-    if origin is dict:
+    if origin is frozenset:
+        return st.frozensets(of_type(arguments[0]))
+    if origin in {dict, Mapping}:
         return st.dictionaries(of_type(arguments[0]), of_type(arguments[1]), max_size=at_most)
     raise NotImplementedError(f"{origin}[{arguments}]")
 

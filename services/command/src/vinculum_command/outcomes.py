@@ -85,12 +85,14 @@ class Waiting:
 
     @property
     def hash(self) -> bytes:
-        """Tell the same request from another one: by the command's name and the fields that were given."""
-        if not self.key_given:
-            return b""
-        command = self.order.command
-        fields = command.model_dump(mode="json", exclude_unset=True)
-        return hashlib.sha256(orjson.dumps([type(command).__name__, fields], option=orjson.OPT_SORT_KEYS)).digest()
+        """What tells the same request from another one with its key."""
+        return fingerprint(self.order.command) if self.key_given else b""
+
+
+def fingerprint(command: Command) -> bytes:
+    """Return the hash of a command's name and the fields that were sent: the same in every process and release."""
+    fields = command.model_dump(mode="json", exclude_unset=True)
+    return hashlib.sha256(orjson.dumps([type(command).__name__, fields], option=orjson.OPT_SORT_KEYS)).digest()
 
 
 def add_events(append: Append, order: Order, recorded: list[Recording]) -> None:

@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     JsonValue,
+    PlainSerializer,
     Strict,
     StringConstraints,
     ValidationError,
@@ -74,6 +75,9 @@ class OpenMark:
 
 OpenEnum = Annotated[T, OpenMark()]
 """A field whose values become more without a new version: a reader passes over those it does not know."""
+
+Distinct = Annotated[frozenset[T], PlainSerializer(sorted, when_used="json")]
+"""A set that is always serialized in the same order; the order of a frozenset depends on the process's hash seed."""
 
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict()]

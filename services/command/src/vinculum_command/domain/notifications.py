@@ -18,7 +18,7 @@ from vinculum_shared.contracts.links import (
     PermissionsChanged,
 )
 from vinculum_shared.contracts.topics import FEATURE_OF, FEATURES, TOPICS, Feature, Topic
-from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Flag
+from vinculum_shared.contracts.values import AccountId, ContactId, Distinct, EmailId, Flag
 from vinculum_shared.recipients import Member, hidden, recipients, wants_anywhere
 
 ACCOUNTS_WARNED_OF_MAX: Final = 100  # accounts that a change of one contact is checked for
@@ -31,7 +31,7 @@ class SetPermissions(Command):
 
     account_id: AccountId
     contact_id: ContactId
-    features: frozenset[Feature]
+    features: Distinct[Feature]
 
     def reads(self) -> Iterable[Readable]:
         return pair_keys(self.account_id, self.contact_id)
