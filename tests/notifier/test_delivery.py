@@ -2,18 +2,23 @@
 
 import asyncio
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
+import orjson
 import pytest
 from pydantic import SecretStr
 
+from support import databases
 from support.billing import Billing
 from support.mail_server import CUT, MailServer
 from support.notifier import Notifier
 from support.waiting import until
 from vinculum_notifier import ledger, smtp
 from vinculum_notifier.delivery import RETRY_FOR, RETRY_LONGEST, Deliverer, retry_delay
+from vinculum_notifier.ledger import Claimed, Turns
 from vinculum_shared.contracts.contacts import ContactDeactivated
 from vinculum_shared.contracts.events import Recipient
 from vinculum_shared.contracts.links import PortalAccessChanged
@@ -22,6 +27,13 @@ from vinculum_shared.contracts.tenants import TenantChanged, TenantSettings
 
 pytestmark = pytest.mark.integration
 
+DUE = """
+    INSERT INTO notification (tenant, id, event_id, position, recorded_at, topic, template, outcome, reason,
+        next_attempt_at)
+    SELECT $1, gen_random_uuid(), gen_random_uuid(), number, now(), 'invoice', 'invoice_sent', 'queued', 'preference',
+        now() - interval '1 hour' + number * interval '1 millisecond'
+    FROM generate_series(1, $2::integer) AS number"""
+BLOCKS_MAX = 1_500
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'"
 
 
@@ -156,7 +168,7 @@ async def test_what_the_mail_server_said_is_recorded_after_an_outage(
     mails.to_data["anna@example.com"] = [answer]
     firm.remind()
     await notifier.apply(firm.log)
-    (claimed,) = await ledger.claim(notifier.pool, 1)
+    (claimed,) = await claim(notifier, 1)
     deliverer = Deliverer(notifier.pool, notifier.settings)
     database = await notifier.pool.fetchval("SELECT current_database()")
     admin = await asyncpg.connect(postgres)
@@ -226,16 +238,76 @@ async def test_several_deliverers_share_the_ledger(notifier: Notifier, mails: Ma
     assert sorted(to for to, _ in mails.taken) == sorted(addresses)
 
 
+async def test_tenants_take_turns_and_invitations_go_first(notifier: Notifier) -> None:
+    """Whoever has the most mail waiting, and since when."""
+    waiting = {"acme": 5, "beta": 1, "gamma": 2}
+    firms = {tenant: Billing.with_addresses(f"a@{tenant}.example", tenant=tenant) for tenant in waiting}
+    for tenant, firm in firms.items():
+        for _ in range(waiting[tenant]):
+            firm.remind()
+        await notifier.apply(firm.log)
+    firms["beta"].invite()
+    await notifier.apply(firms["beta"].log)
+    turns = Turns()
+    served = [
+        [(each.mail.tenant, each.mail.topic) for each in await claim(notifier, limit, turns)]
+        for limit in (1, 2, 1, 3, 9)
+    ]
+    assert served == [
+        [("beta", "invitation")],
+        [("acme", "invoice"), ("beta", "invoice")],
+        [("gamma", "invoice")],
+        [("acme", "invoice"), ("gamma", "invoice"), ("acme", "invoice")],
+        [("acme", "invoice"), ("acme", "invoice")],
+    ]
+
+
+async def test_invitations_leave_room_for_other_mail(notifier: Notifier) -> None:
+    firm = Billing.with_addresses("anna@example.com")
+    for _ in range(3):
+        firm.invite()
+    firm.remind()
+    await notifier.apply(firm.log)
+    claimed = await ledger.claim(notifier.pool, 3, Turns(), invitations_max=2)
+    assert [each.mail.topic for each in claimed] == ["invitation", "invitation", "invoice"]
+    claimed = await ledger.claim(notifier.pool, 3, Turns(), invitations_max=0)
+    assert claimed == []
+
+
+async def test_a_claim_reads_as_much_however_many_mails_of_a_tenant_are_due(notifier: Notifier, postgres: str) -> None:
+    """And however few of the others."""
+    await notifier.pool.execute(DUE, "acme", 20_000)
+    for number in range(10):
+        await notifier.pool.execute(DUE, f"firm-{number}", 3)
+    async with databases.as_admin(postgres, notifier.settings.database_url) as admin:
+        await admin.execute("VACUUM ANALYZE notification")
+    explain = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + ledger.CLAIM
+    (found,) = orjson.loads(await notifier.pool.fetchval(explain, 16, ledger.LEASE, 12, "", ""))
+    scans = [node for node in nodes(found["Plan"]) if node.get("Relation Name") == "notification"]
+    assert {node["Node Type"] for node in scans if "Scan" in node["Node Type"]} <= {"Index Scan", "Index Only Scan"}
+    assert found["Plan"]["Shared Hit Blocks"] + found["Plan"]["Shared Read Blocks"] < BLOCKS_MAX
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from nodes(inner)
+
+
+async def claim(notifier: Notifier, limit: int, turns: Turns | None = None) -> list[Claimed]:
+    return await ledger.claim(notifier.pool, limit, turns or Turns(), limit)
+
+
 @pytest.mark.faults
 async def test_what_a_dead_deliverer_had_claimed_is_due_again_after_its_lease(notifier: Notifier) -> None:
     """And if it was not dead, what it says afterwards is not written."""
     firm = Billing.with_addresses("anna@example.com")
     firm.remind()
     await notifier.apply(firm.log)
-    (first,) = await ledger.claim(notifier.pool, 10)
-    assert await ledger.claim(notifier.pool, 10) == []
+    (first,) = await claim(notifier, 10)
+    assert await claim(notifier, 10) == []
     await notifier.pool.execute("UPDATE notification SET next_attempt_at = now()")
-    (second,) = await ledger.claim(notifier.pool, 10)
+    (second,) = await claim(notifier, 10)
     await ledger.settle(notifier.pool, first, "failed", "rejected")
     assert await notifier.outcomes() == [("anna@example.com", "queued", "preference")]
     await ledger.settle(notifier.pool, second, "sent", "preference")

@@ -15,7 +15,7 @@ import structlog
 from vinculum_notifier import ledger
 from vinculum_notifier.database import worker_pool
 from vinculum_notifier.known import look
-from vinculum_notifier.ledger import Claimed
+from vinculum_notifier.ledger import Claimed, Turns
 from vinculum_notifier.rendering import UnsafeHeaderError, message_id, render
 from vinculum_notifier.routing import Notification, Reason, obstacle
 from vinculum_notifier.settings import Settings
@@ -29,7 +29,11 @@ from vinculum_shared.postgres import OUTAGE, Pool
 log = structlog.get_logger()
 
 MAILS_AT_ONCE: Final = 16
+INVITATIONS_AT_ONCE: Final = 12
+"""The rest is kept for other mail, however many invitations there are."""
 POLL_SECONDS: Final = 0.25
+GATHER_SECONDS: Final = 0.02
+"""Between two claims, so that one serves several mails."""
 RECORD_AGAIN_SECONDS: Final = 0.5
 RETRY_FIRST: Final = timedelta(seconds=5)
 RETRY_LONGEST: Final = timedelta(hours=1)
@@ -58,28 +62,28 @@ class Deliverer:
         self.pool = pool
         self.settings = settings
         self.server = MailServer(settings.smtp_url, settings.mail_from)
+        self.turns = Turns()
+        self.under_way: dict[asyncio.Task[None], Claimed] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
-        under_way: set[asyncio.Task[None]] = set()
         try:
             async with asyncio.TaskGroup() as group:
                 while not stop.is_set():
-                    free = MAILS_AT_ONCE - len(under_way)
-                    due = await self.due(free)
+                    if len(self.under_way) == MAILS_AT_ONCE:
+                        await asyncio.wait(self.under_way, return_when=asyncio.FIRST_COMPLETED)
+                    due = await self.due(MAILS_AT_ONCE - len(self.under_way))
                     for claimed in due:
                         task = group.create_task(self.attempt(claimed))
-                        under_way.add(task)
-                        task.add_done_callback(under_way.discard)
-                    if len(due) < free:
-                        await set_within(stop, POLL_SECONDS)
-                    elif len(under_way) == MAILS_AT_ONCE:
-                        await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
+                        self.under_way[task] = claimed
+                        task.add_done_callback(self.under_way.pop)
+                    await set_within(stop, GATHER_SECONDS if due else POLL_SECONDS)
         finally:
             self.server.close()
 
     async def due(self, limit: int) -> list[Claimed]:
+        invitations = sum(claimed.mail.topic == "invitation" for claimed in self.under_way.values())
         try:
-            return await ledger.claim(self.pool, limit)
+            return await ledger.claim(self.pool, limit, self.turns, INVITATIONS_AT_ONCE - invitations)
         except OUTAGE as error:
             log.warning("ledger_unavailable", reason=type(error).__name__)
             return []

@@ -58,8 +58,31 @@ async def record(db: Connection, notifications: Iterable[Notification]) -> None:
             metrics.NOTIFICATIONS.labels(topic, outcome).inc()
 
 
-async def claim(pool: Pool, limit: int) -> list[Claimed]:
-    return [claimed(row) for row in await pool.fetch(CLAIM, limit, LEASE)]
+@dataclass(slots=True)
+class Turns:
+    """Whose turn was last, for invitations and for other mail: each tenant's turn comes before anybody's second one."""
+
+    invitation: str = ""
+    other: str = ""
+
+    def took(self, mail: Notification) -> None:
+        if mail.topic == "invitation":
+            self.invitation = mail.tenant
+        else:
+            self.other = mail.tenant
+
+
+async def claim(pool: Pool, limit: int, turns: Turns, invitations_max: int) -> list[Claimed]:
+    """Claim due mails, invitations first, but no more than `invitations_max` of them."""
+    rows = await pool.fetch(CLAIM, limit, LEASE, invitations_max, turns.invitation, turns.other)
+    found = [claimed(row) for row in sorted(rows, key=in_turn)]
+    for each in found:
+        turns.took(each.mail)
+    return found
+
+
+def in_turn(row: Record) -> tuple[bool, int]:
+    return not row["urgent"], row["place"]
 
 
 async def settle(
@@ -117,7 +140,7 @@ async def silenced(pool: Pool, mail: Notification) -> tuple[bool, bool]:
 def claimed(row: Record) -> Claimed:
     fields = dict(row)
     to = Addressee(*(fields.pop(name) for name in ("contact_id", "email_id", "address", "address_hash")))
-    attempts, made_at = fields.pop("attempts"), fields.pop("made_at")
+    attempts, made_at, *_ = (fields.pop(name) for name in ("attempts", "made_at", "urgent", "place"))
     return Claimed(Notification(**fields, to=to), attempts, made_at)
 
 
@@ -140,15 +163,48 @@ RECORD: LiteralString = """
     LEFT JOIN start_position AS start USING (tenant)
     ON CONFLICT DO NOTHING
     RETURNING topic, outcome"""
+# Round the ring of tenants from whoever was served last, in two arcs for each kind of mail. An index probe finds the
+# next tenant and its earliest mail; the walk ends when it has found as many tenants as mails are wanted. What another
+# deliverer has locked is skipped, so twice as many are looked at.
 CLAIM: LiteralString = """
+    WITH RECURSIVE ring (urgent, wrapped, till, tenant, place, due, found) AS (
+        SELECT urgent, till IS NOT NULL, till, after, 0, false, 0
+        FROM (VALUES (true, $4, NULL), (true, '', $4), (false, $5, NULL), (false, '', $5)) AS arc (urgent, after, till)
+        WHERE now() >= (SELECT next_attempt_at FROM notification
+            WHERE outcome = 'queued' ORDER BY next_attempt_at LIMIT 1)
+        UNION ALL
+        SELECT urgent, wrapped, till, next.tenant, place + 1, next.due, found + next.due::int
+        FROM ring CROSS JOIN LATERAL (
+            SELECT tenant, next_attempt_at <= now() AS due
+            FROM notification
+            WHERE outcome = 'queued' AND (topic = 'invitation') = urgent AND tenant > ring.tenant
+            ORDER BY tenant, next_attempt_at LIMIT 1
+        ) AS next
+        WHERE found < $1 AND (till IS NULL OR next.tenant <= till)
+    ), waiting AS (
+        SELECT urgent, tenant, id, row_number() OVER (PARTITION BY urgent ORDER BY turn, wrapped, ring.place) AS place
+        FROM ring CROSS JOIN LATERAL (
+            SELECT id, row_number() OVER (ORDER BY next_attempt_at) AS turn
+            FROM notification
+            WHERE outcome = 'queued' AND (topic = 'invitation') = urgent AND tenant = ring.tenant
+                AND next_attempt_at <= now()
+            ORDER BY next_attempt_at LIMIT $1
+        ) AS mail
+        WHERE due
+    ), next AS (
+        SELECT * FROM waiting WHERE NOT urgent OR place <= $3 ORDER BY urgent DESC, place LIMIT 2 * $1
+    ), claimed AS (
+        SELECT tenant, id, urgent, place
+        FROM next JOIN notification USING (tenant, id)
+        WHERE outcome = 'queued' AND next_attempt_at <= now()
+        ORDER BY urgent DESC, place LIMIT $1 FOR UPDATE OF notification SKIP LOCKED
+    )
     UPDATE notification SET next_attempt_at = now() + $2, attempts = attempts + 1
-    FROM (
-        SELECT tenant, id FROM notification WHERE outcome = 'queued' AND next_attempt_at <= now()
-        ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED
-    ) AS due
-    WHERE notification.tenant = due.tenant AND notification.id = due.id
+    FROM claimed
+    WHERE notification.tenant = claimed.tenant AND notification.id = claimed.id
     RETURNING notification.tenant, event_id, position, recorded_at, topic, template, outcome, reason, account_id,
-        record_id, invitation_id, traceparent, contact_id, email_id, address, address_hash, attempts, made_at"""
+        record_id, invitation_id, traceparent, contact_id, email_id, address, address_hash, attempts, made_at, urgent,
+        place"""
 SETTLE: LiteralString = """
     UPDATE notification
     SET outcome = $4, reason = $5, reply = coalesce($6, reply), message_id = coalesce($7, message_id),
