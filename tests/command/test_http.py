@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from support.service import Service
+from vinculum_command.http.log_feed import SSE
 
 pytestmark = pytest.mark.integration
 
@@ -132,6 +133,34 @@ async def test_an_option_that_is_none_is_a_problem(
     firm = await service.register("dynamics")
     account = await firm.account()
     assert await firm.refused("PATCH", f"/accounts/{account}", {"name": "C"}, **options) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "source", "pointer"),
+    [
+        ("POST", "/accounts", {"headers": {"Idempotency-Key": "k" * 256}}, "header", "Idempotency-Key"),
+        ("GET", "/log", {"headers": {"Accept": SSE, "Last-Event-ID": "x"}}, "header", "Last-Event-ID"),
+        ("POST", "/accounts", {"params": {"dry_run": "perhaps"}}, "query", "?dry_run"),
+        ("POST", "/accounts", {"params": {"dryrun": "true"}}, "query", "?dryrun"),
+        ("POST", "/commands/batch", {"params": {"dryrun": "true"}}, "query", "?dryrun"),
+        ("GET", "/policy", {"params": {"min_position": 1}}, "query", "?min_position"),
+        ("POST", "/accounts", {}, "body", "/name"),
+    ],
+)
+async def test_a_fault_is_pointed_to_in_the_part_of_the_request_that_has_it(
+    service: Service, method: str, path: str, options: dict[str, Any], source: str, pointer: str
+) -> None:
+    firm = await service.register("dynamics")
+    answer = await firm.ask(method, path, {} if method == "POST" else None, **options)
+    assert answer.status_code == 422
+    assert [(error["source"], error["pointer"]) for error in answer.json()["errors"]] == [(source, pointer)]
+
+
+@pytest.mark.parametrize("path", ["/accounts", "/commands/batch"])
+async def test_a_body_of_another_media_type_is_415(service: Service, path: str) -> None:
+    firm = await service.register("dynamics")
+    xml = {"headers": {"Content-Type": "text/xml"}}
+    assert await firm.refused("POST", path, {"name": "A"}, **xml) == (415, "unsupported_media_type")
 
 
 async def test_a_dry_run_tells_and_writes_nothing(service: Service) -> None:

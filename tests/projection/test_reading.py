@@ -167,7 +167,8 @@ async def test_without_the_scope_personal_ids_stay_and_everything_personal_is_nu
     of_contact = [f"/v1/contacts/{ann}{rest}" for rest in ("", "/accounts", "/history")]
 
     for path in ("/v1/accounts", "/v1/contacts", *of_account, *of_contact):
-        answer = await projection.get(path, token, topic="invoice")
+        query = {"topic": "invoice"} if path.endswith("/recipients") else {}
+        answer = await projection.get(path, token, **query)
         assert answer.status_code == 200
         assert str(account_id) in answer.text or str(ann) in answer.text
         for value in ("init", "anneliese", "smithers", "example.com", "cfo"):

@@ -23,8 +23,9 @@ INTRODUCTION: Final = f"""\
 # Errors
 
 Every refusal is a problem (RFC 9457, `application/problem+json`): `type`, `title`, `status`, `detail`, `code`, and its
-facts beside them. The type is `{URN}<code>`. `errors` is a list of `{{"pointer", "code", "detail"}}`: a
-pointer into the body, or `?name` for a query parameter. An unknown id in a body is such an error, with the code of what
+facts beside them. The type is `{URN}<code>`. `errors` is a list of `{{"source", "pointer", "code", "detail"}}`.
+The `source` is `body`, `query` or `header`, and the pointer a JSON pointer into the body, `?name` of a query parameter,
+or the name of a header. An unknown id in a body is such an error, with the code of what
 was not found. Answers to what may be tried again carry `Retry-After`.
 """
 

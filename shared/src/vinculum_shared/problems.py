@@ -6,7 +6,7 @@ facts, and its base class decides the status. Nothing here knows HTTP: the domai
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Final, Self, TypedDict
+from typing import Any, ClassVar, Final, Literal, Self, TypedDict
 
 URN: Final = "urn:vinculum:problem:"
 
@@ -118,9 +118,15 @@ class TooLarge(Problem):
     status = 413
 
 
+class UnsupportedMediaType(Problem):
+    """The body has a media type that this address does not take."""
+
+    status = 415
+
+
 class FieldError(TypedDict):
     pointer: str
-    """JSON pointer into the body; for a query parameter, `?name`."""
+    """JSON pointer into the body; `?name` of a query parameter; the name of a header."""
     code: str
     detail: str
 
@@ -131,7 +137,7 @@ class Invalid(Problem):
     status = 422
 
     def __init__(self, detail: str | None = None, *, errors: Iterable[FieldError] = (), **facts: Any) -> None:
-        super().__init__(detail, **facts, errors=list(errors))
+        super().__init__(detail, **facts, errors=[{"source": source(each["pointer"]), **each} for each in errors])
 
     @classmethod
     def at(cls, place: str, code: str, detail: str) -> Self:
@@ -143,21 +149,31 @@ class UnknownField(Invalid):
     """The body has a field that isn't known here."""
 
 
+class UnknownParameter(Invalid):
+    """The request has a query parameter that isn't known here."""
+
+
 ERROR_CODES: Final = {"extra_forbidden": UnknownField.code}
 
 
-def invalid(errors: Iterable[Mapping[str, Any]]) -> Invalid:
-    """Give the problem that pydantic's errors about a body amount to."""
+def invalid(errors: Iterable[Mapping[str, Any]], elsewhere: Iterable[FieldError] = ()) -> Invalid:
+    """Give the problem that pydantic's errors about a body amount to, with those found elsewhere in the request."""
     found = [
         FieldError(pointer=pointer(_place(e["loc"])), code=ERROR_CODES.get(e["type"], e["type"]), detail=e["msg"])
         for e in errors
     ]
+    found += elsewhere
     return (UnknownField if any(e["code"] == UnknownField.code for e in found) else Invalid)(errors=found)
 
 
 def _place(loc: Sequence[str | int]) -> Sequence[str | int]:
     """Give where in the body an error is: pydantic marks one of a key by one more."""
     return loc[:-1] if loc[-1:] == ("[key]",) else loc
+
+
+def source(place: str) -> Literal["body", "query", "header"]:
+    """Return the part of the request that a pointer points into."""
+    return "query" if place.startswith("?") else "header" if place and not place.startswith("/") else "body"
 
 
 def pointer(keys: Iterable[str | int]) -> str:

@@ -5,19 +5,20 @@ import hashlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import repeat
 from typing import Annotated, Any
 
 import httpx2
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from pydantic import BaseModel, ConfigDict
-from starlette.responses import StreamingResponse
+from starlette.responses import HTMLResponse, StreamingResponse
 
 from support.http_server import served
 from vinculum_shared import telemetry
-from vinculum_shared.http import serving
+from vinculum_shared.http import requests, serving
 from vinculum_shared.http.principals import Principal, bearer
-from vinculum_shared.problems import Conflict, TooMany
+from vinculum_shared.problems import Conflict, Forbidden, TooMany
 
 pytestmark = pytest.mark.unit
 
@@ -40,6 +41,39 @@ async def thing(thing_id: int, limit: int = 1) -> dict[str, int]:
     return {"id": thing_id, "limit": limit}
 
 
+@router.delete("/things/{thing_id}")
+async def remove(thing_id: int) -> None:
+    """Nothing is removed."""
+
+
+@router.get("/page", response_class=HTMLResponse)
+async def page() -> str:
+    return "<p>A page"
+
+
+@router.get("/endless")
+async def endless() -> StreamingResponse:
+    async def lines() -> AsyncIterator[bytes]:
+        for line in repeat(b"more\n"):
+            yield line
+
+    return StreamingResponse(lines())
+
+
+async def nobody() -> None:
+    raise Forbidden
+
+
+@router.get("/forbidden", dependencies=[Depends(nobody)])
+async def forbidden() -> None:
+    """For nobody."""
+
+
+@router.get("/versions")
+async def version(if_version: Annotated[int, Header()]) -> int:
+    return if_version
+
+
 @router.post("/things")
 async def make(body: Body) -> Body:
     return body
@@ -47,7 +81,7 @@ async def make(body: Body) -> Body:
 
 @router.post("/raw")
 async def raw(request: Request) -> dict[str, Any]:
-    return Body.model_validate(await serving.json_object(request)).model_dump()
+    return Body.model_validate(await requests.json_object(request)).model_dump()
 
 
 @router.post("/large")
@@ -151,9 +185,24 @@ async def test_where_nothing_is_the_answer_is_404(http: httpx2.AsyncClient, path
 
 
 async def test_an_address_that_does_not_know_the_method_says_which_it_knows(http: httpx2.AsyncClient) -> None:
-    answer = await http.delete("/v1/things/1")
+    answer = await http.post("/v1/things/1")
     assert code(answer) == (405, "method_not_allowed")
-    assert answer.headers["allow"] == "GET"
+    assert answer.headers["allow"] == "DELETE, GET, HEAD"
+    assert (await http.head("/v1/things")).headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize("path", ["/v1/things/1", "/v1/refused", "/v1/nothing", "/health/live", "/docs"])
+async def test_head_answers_as_get_does_without_the_body(http: httpx2.AsyncClient, path: str) -> None:
+    get, head = await http.get(path), await http.head(path)
+    assert (head.status_code, head.content) == (get.status_code, b"")
+    assert head.headers["content-length"] == get.headers["content-length"]
+    assert head.headers["content-type"] == get.headers["content-type"]
+
+
+async def test_head_of_a_stream_without_end_ends(http: httpx2.AsyncClient) -> None:
+    answer = await http.head("/v1/endless")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert (await http.get("/health/live")).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/v1/things", "/v1/raw"])
@@ -162,9 +211,9 @@ async def test_a_body_is_checked_the_same_way_with_and_without_a_model(http: htt
 
     unknown = await http.post(path, json={"count": "x", "size": 2})
     assert code(unknown) == (422, "unknown_field")
-    assert [(e["pointer"], e["code"]) for e in unknown.json()["errors"]] == [
-        ("/count", "int_parsing"),
-        ("/size", "unknown_field"),
+    assert [(e["source"], e["pointer"], e["code"]) for e in unknown.json()["errors"]] == [
+        ("body", "/count", "int_parsing"),
+        ("body", "/size", "unknown_field"),
     ]
     invalid = await http.post(path, json={})
     assert code(invalid) == (422, "invalid")
@@ -178,7 +227,55 @@ async def test_a_body_is_checked_the_same_way_with_and_without_a_model(http: htt
 async def test_a_query_parameter_is_pointed_to_by_its_name(http: httpx2.AsyncClient) -> None:
     answer = await http.get("/v1/things/1", params={"limit": "x"})
     assert code(answer) == (422, "invalid")
-    assert [e["pointer"] for e in answer.json()["errors"]] == ["?limit"]
+    assert [(e["source"], e["pointer"]) for e in answer.json()["errors"]] == [("query", "?limit")]
+
+
+async def test_an_unknown_query_parameter_is_pointed_to(http: httpx2.AsyncClient) -> None:
+    answer = await http.get("/v1/things/1", params={"limit": 1, "lmit": 2})
+    assert code(answer) == (422, "unknown_parameter")
+    assert [(e["source"], e["pointer"], e["code"]) for e in answer.json()["errors"]] == [
+        ("query", "?lmit", "unknown_parameter")
+    ]
+    assert "limit" in answer.json()["errors"][0]["detail"]
+    assert code(await http.post("/v1/things", json={"count": 1}, params={"x": 1})) == (422, "unknown_parameter")
+
+
+async def test_rights_are_looked_at_before_parameters(http: httpx2.AsyncClient) -> None:
+    assert code(await http.get("/v1/me", params={"x": 1})) == (401, "unauthorized")
+    assert code(await http.get("/v1/forbidden", params={"x": 1})) == (403, "forbidden")
+
+
+async def test_a_page_takes_the_parameters_that_mail_programs_add(http: httpx2.AsyncClient) -> None:
+    assert (await http.get("/v1/page", params={"utm_source": "mail"})).status_code == 200
+
+
+async def test_a_fault_in_a_header_is_pointed_to_by_its_name(http: httpx2.AsyncClient) -> None:
+    answer = await http.get("/v1/versions", headers={"if-version": "x"})
+    assert code(answer) == (422, "invalid")
+    assert [(e["source"], e["pointer"]) for e in answer.json()["errors"]] == [("header", "if-version")]
+
+
+@pytest.mark.parametrize("path", ["/v1/things", "/v1/raw"])
+@pytest.mark.parametrize("media_type", ["text/xml", "text/plain", "application/xml", "application/jsonp"])
+async def test_a_body_of_another_media_type_is_refused(http: httpx2.AsyncClient, path: str, media_type: str) -> None:
+    answer = await http.post(path, content=b'{"count": 1}', headers={"content-type": media_type})
+    assert code(answer) == (415, "unsupported_media_type")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"content-type": "application/json; charset=utf-8"},
+        {"content-type": "Application/Merge-Patch+JSON"},
+        {"content-type": "application/x-www-form-urlencoded"},
+    ],
+)
+async def test_json_is_read_with_the_type_of_json_that_of_curl_or_none(
+    http: httpx2.AsyncClient, headers: dict[str, str]
+) -> None:
+    answer = await http.post("/v1/raw", content=b'{"count": 1}', headers=headers)
+    assert answer.json() == {"count": 1}
 
 
 async def test_a_body_over_the_limit_is_refused_whether_it_says_its_length_or_not(http: httpx2.AsyncClient) -> None:

@@ -4,13 +4,13 @@ import asyncio
 import re
 import time
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 import httpx2
 import jwt
 import orjson
-from fastapi import Request
+from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vinculum_shared.contracts.values import TENANT_ID, TenantId
@@ -86,13 +86,17 @@ class Principal(BaseModel):
             raise Forbidden(f"The token lacks the scope {scope}.", scope=scope)
 
 
-async def bearer(request: Request) -> Principal:
+OF_WHICH_TENANT: Final = "The tenant that is asked about, for a service of all tenants."
+
+
+async def bearer(
+    request: Request, tenant: Annotated[str | None, Query(description=OF_WHICH_TENANT)] = None
+) -> Principal:
     """Say who is asking. The service's lifespan state has the `verifier`."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthorized
     principal: Principal = await request.state.verifier.verify(token.strip())
-    tenant = request.query_params.get("tenant")
     return principal if tenant is None else principal.within(tenant)
 
 

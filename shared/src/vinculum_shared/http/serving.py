@@ -15,11 +15,12 @@ from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vinculum_shared import metrics, problems, telemetry
-from vinculum_shared.http import api_docs
+from vinculum_shared.http import api_docs, requests
 from vinculum_shared.problems import (
     FieldError,
     Forbidden,
@@ -106,6 +107,8 @@ def create_app(
     for route in routes:
         if isinstance(route, APIRoute):
             route.responses = PROBLEM_RESPONSES | route.responses
+            if route.response_class is not HTMLResponse:  # links to pages come back with parameters of mail programs
+                requests.check(route)
     app = FastAPI(
         title=title,
         version=version,
@@ -152,18 +155,6 @@ def health(checks: Mapping[str, Check]) -> APIRouter:
     return router
 
 
-async def json_object(request: Request) -> dict[str, Any]:
-    """Read the body without a model: an empty one is an object without fields."""
-    body = await request.body()
-    try:
-        fields = orjson.loads(body or b"{}")
-    except orjson.JSONDecodeError:
-        raise Malformed("The body is not JSON.") from None
-    if not isinstance(fields, dict):
-        raise Malformed("The body is not a JSON object.")
-    return fields
-
-
 def problem_response(problem: Problem) -> Response:
     return Response(
         orjson.dumps(problem.to_dict(), default=str),
@@ -178,7 +169,7 @@ async def answer_problem(_: Request, error: Exception) -> Response:
     return problem_response(error)
 
 
-async def answer_http_exception(_: Request, error: Exception) -> Response:
+async def answer_http_exception(request: Request, error: Exception) -> Response:
     """Answer for the router (404, 405) and FastAPI, which hides a problem that came up while it read a body."""
     assert isinstance(error, HTTPException)
     if isinstance(error.__cause__, Problem):
@@ -186,7 +177,19 @@ async def answer_http_exception(_: Request, error: Exception) -> Response:
     known = {problem.status: problem for problem in (Malformed, Unauthorized, Forbidden, NotFound, MethodNotAllowed)}
     response = problem_response(known.get(error.status_code, Malformed)())
     response.headers.update(error.headers or {})
+    if error.status_code == MethodNotAllowed.status:
+        response.headers["Allow"] = ", ".join(allowed(request))
     return response
+
+
+def allowed(request: Request) -> list[str]:
+    """Return the methods of all routes at the request's path; the router's own answer names those of the first."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    methods = {method for route in routes if isinstance(route, Route) for method in route.methods or ()}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
+
+
+PREFIXES: Final = {"query": "?", "header": ""}
 
 
 async def answer_invalid_request(_: Request, error: Exception) -> Response:
@@ -200,13 +203,11 @@ async def answer_invalid_request(_: Request, error: Exception) -> Response:
         return problem_response(problems.nothing_at(in_path[0]))
     in_body = [each | {"loc": each["loc"][1:]} for each in found if each["loc"][0] == "body"]
     elsewhere = [
-        FieldError(pointer=f"?{each['loc'][1]}", code=each["type"], detail=each["msg"])
+        FieldError(pointer=f"{PREFIXES[each['loc'][0]]}{each['loc'][1]}", code=each["type"], detail=each["msg"])
         for each in found
-        if each["loc"][0] != "body"
+        if each["loc"][0] in PREFIXES
     ]
-    problem = problems.invalid(in_body)
-    problem.facts["errors"] += elsewhere
-    return problem_response(problem)
+    return problem_response(problems.invalid(in_body, elsewhere))
 
 
 async def answer_invalid_body(_: Request, error: Exception) -> Response:
@@ -252,7 +253,7 @@ class BodyLimit:
 
 
 class Answers:
-    """What all answers have in common: trace context, security headers, a metric.
+    """What all answers have in common: trace context, security headers, a metric, HEAD wherever there is a GET.
 
     A failure that nobody handled ends here, as a problem; an answer that has begun can only be cut off.
     """
@@ -265,6 +266,8 @@ class Answers:
             await self.app(scope, receive, send)
             return
         began, status = time.perf_counter(), 0
+        if head := scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}  # a copy: by its own, uvicorn leaves the body out
 
         async def send_answer(message: Message) -> None:
             nonlocal status
@@ -273,6 +276,9 @@ class Answers:
                 own = {name for name, _ in message["headers"]}
                 message["headers"] = [*message["headers"], *(each for each in SECURITY_HEADERS if each[0] not in own)]
             await send(message)
+            if head:  # the rest may be a stream without end
+                await send({"type": "http.response.body"})
+                raise ClientDisconnect
 
         with telemetry.continuing(telemetry.continued(Headers(scope=scope).get("traceparent"))):
             try:

@@ -21,13 +21,14 @@ from vinculum_command.domain.rejections import ContactNotLinked, InvitationInval
 from vinculum_command.domain.tenants import RegisterTenant
 from vinculum_command.execute import Executor
 from vinculum_command.http.callers import as_caller
-from vinculum_command.http.openapi import DRY_RUN, KEY, Acceptance, answer_schema, body_schema, parameters
+from vinculum_command.http.openapi import DRY_RUN, KEY, TENANT, Acceptance, answer_schema, body_schema, parameters
 from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, PATHS, ROUTES
 from vinculum_command.outcomes import Answer
 from vinculum_shared import metrics, telemetry
 from vinculum_shared.contracts.envelope import NDJSON
 from vinculum_shared.http.principals import Principal, bearer
-from vinculum_shared.http.serving import Internal, json_object
+from vinculum_shared.http.requests import JSON_LINES, json_object, refuse_other_than, refuse_unknown_parameters
+from vinculum_shared.http.serving import Internal
 from vinculum_shared.problems import (
     FieldError,
     Invalid,
@@ -52,6 +53,7 @@ LINES_AT_A_TIME: Final = 16  # then others have their turn
 DRY_LINES_MAX: Final = 1_000  # decided in one go, while nothing else is
 ETAG: Final = re.compile(r'"?([0-9]{1,18})"?')
 FLAG: Final = TypeAdapter(bool)
+PARAMETERS_KNOWN: Final = frozenset({"dry_run", "tenant"})
 
 
 class CommandRoute(APIRoute):
@@ -87,7 +89,7 @@ def command_routes() -> APIRouter:
         BATCH_PATH.removeprefix("/v1"),
         batch,
         methods=["POST"],
-        openapi_extra={"parameters": [DRY_RUN]},
+        openapi_extra={"parameters": [DRY_RUN, TENANT]},
         response_model=None,
     )
     return router
@@ -95,8 +97,8 @@ def command_routes() -> APIRouter:
 
 def endpoint(command: type[Command]) -> Callable[[Request], Awaitable[Response]]:
     async def run(request: Request) -> Response:
-        principal, executor = await bearer(request), cast(Executor, request.state.executor)
-        key, dry_run = checked_key(request.headers.get("idempotency-key"), "?idempotency-key"), is_dry_run(request)
+        principal, executor = await caller(request), cast(Executor, request.state.executor)
+        key, dry_run = checked_key(request.headers.get("idempotency-key"), "Idempotency-Key"), is_dry_run(request)
         fields, in_path = await json_object(request), request.path_params
         order = ordered(command, fields, principal, in_path=in_path, if_match=request.headers.get("if-match"))
         try:
@@ -108,6 +110,12 @@ def endpoint(command: type[Command]) -> Callable[[Request], Awaitable[Response]]
         return response(answer, order)
 
     return run
+
+
+async def caller(request: Request) -> Principal:
+    principal = await bearer(request, request.query_params.get("tenant"))
+    refuse_unknown_parameters(request, PARAMETERS_KNOWN)
+    return principal
 
 
 def ordered(
@@ -210,6 +218,7 @@ def location(command: Command, new_id: str) -> str:
 
 async def accept_invitation(request: Request) -> Response:
     """Use an invitation. No bearer is needed: the token is the proof."""
+    refuse_unknown_parameters(request, ())
     body = Acceptance.model_validate(await json_object(request))
     key = cast(SecretStr, request.state.invitation_key)
     invitation = Invitation.read(key, body.token, datetime.now(UTC))
@@ -231,7 +240,8 @@ async def batch(request: Request) -> Response:
 
     A line sees what the lines before it did. A bad line fails alone.
     """
-    principal, executor, dry_run = await bearer(request), cast(Executor, request.state.executor), is_dry_run(request)
+    principal, executor, dry_run = await caller(request), cast(Executor, request.state.executor), is_dry_run(request)
+    refuse_other_than(JSON_LINES, request)
     lines = [line for line in (await request.body()).splitlines() if line.strip()]
     as_caller(principal)
     if dry_run:

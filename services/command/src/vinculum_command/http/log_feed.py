@@ -65,7 +65,7 @@ async def log(
     await _may_read_log(request, principal)
     feed = Feed(request, principal.the_tenant, only, personal=personal)
     if SSE in request.headers.get("accept", ""):
-        return feed.live(_position(last_event_id or after))
+        return feed.live(_position(last_event_id, "Last-Event-ID") if last_event_id else _position(after))
     lines, reached = await feed.page(_position(after), limit, wait)
     return _page(lines, None if only.is_all else reached, reached)
 
@@ -175,11 +175,11 @@ def _types(types: str | None) -> tuple[str, ...] | None:
     return wanted
 
 
-def _position(after: str | None) -> int:
+def _position(after: str | None, where: str = "?after") -> int:
     if not after:
         return 0
     if not (after.isascii() and after.isdecimal()) or len(after) > 18:  # noqa: PLR2004  what a bigint holds
-        raise Invalid.at("?after", "int_parsing", "a position is a number")
+        raise Invalid.at(where, "int_parsing", "a position is a number")
     return int(after)
 
 

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from vinculum_command.domain.commands import Command
 from vinculum_command.http.routes import COMMANDS, PATH_FIELDS
 from vinculum_shared.contracts.values import Input
+from vinculum_shared.http.principals import OF_WHICH_TENANT
 
 REF: Final = "#/components/schemas/{model}"
 
@@ -20,8 +21,15 @@ DRY_RUN: Final[dict[str, Any]] = {
     "description": "Write nothing; answer with what would be written.",
     "schema": {"type": "boolean", "default": False},
 }
+TENANT: Final[dict[str, Any]] = {
+    "name": "tenant",
+    "in": "query",
+    "description": OF_WHICH_TENANT,
+    "schema": {"type": "string"},
+}
 PARAMETERS: Final[list[dict[str, Any]]] = [
     DRY_RUN,
+    TENANT,
     {
         "name": "Idempotency-Key",
         "in": "header",
