@@ -22,6 +22,7 @@ for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
 def main() -> None:
     with TemporaryDirectory() as folder, ThreadPoolExecutor() as side_by_side:
         wheels = Path(folder) / "wheels"
+        wheels.mkdir()  # or each build would, at the same time
         sources = [ROOT / "shared", *(ROOT / "services" / service for service in SERVICES)]
         list(side_by_side.map(lambda source: build(source, wheels), sources))
         list(side_by_side.map(lambda service: install(service, wheels, Path(folder) / service), SERVICES))
