@@ -224,6 +224,25 @@ async def test_a_mail_that_was_put_off_for_three_days_has_failed(notifier: Notif
     assert await notifier.outcomes() == [("anna@example.com", "failed", "retries_exhausted")]
 
 
+async def test_an_unforeseen_error_is_tried_again_and_ends_in_an_outcome(notifier: Notifier, mails: MailServer) -> None:
+    """One mail that can't be written, for a template that is not there, keeps no other from being sent."""
+    firm = Billing.with_addresses("anna@example.com", "bruno@example.com")
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.pool.execute("UPDATE notification SET template = 'gone' WHERE address = 'anna@example.com'")
+    await notifier.deliver()
+    assert await notifier.outcomes() == [
+        ("anna@example.com", "queued", "preference"),
+        ("bruno@example.com", "sent", "preference"),
+    ]
+    (row, _) = await notifier.ledger()
+    assert row["reply"] == "internal error"
+    assert row["next_attempt_at"] > row["changed_at"]
+    await notifier.pool.execute("UPDATE notification SET made_at = now() - $1::interval", RETRY_FOR)
+    await notifier.deliver()
+    assert (await notifier.outcomes())[0] == ("anna@example.com", "failed", "internal_error")
+
+
 async def test_several_deliverers_share_the_ledger(notifier: Notifier, mails: MailServer) -> None:
     addresses = [f"contact{number}@example.com" for number in range(200)]
     firm = Billing.with_addresses(*addresses)

@@ -52,7 +52,11 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def knowing(
-    *, tenant: str = "Studio Rossi", account: str = "Bianchi & C. S.p.A.", contact: str = "Anna", locale: str = "en"
+    *,
+    tenant: str = "Studio Rossi",
+    account: str = "Bianchi & C. S.p.A.",
+    contact: str = "Anna",
+    locale: str | None = "en",
 ) -> Known:
     known = Known("rossi")
     known.put("tenant/rossi", Tenant(name=tenant, portal_url="https://portal.example.com/rossi/"))
@@ -141,6 +145,11 @@ def test_the_contact_is_addressed_in_its_language_or_the_tenants(settings: Setti
         ("ja", "it", "Buongiorno Anna,"),
         ("ja", "fi", "Hello Anna,"),
         ("en-GB", "it", "Hello Anna,"),
+        ("it-AT", "en", "Buongiorno Anna,"),
+        ("it-ZZ", "en", "Buongiorno Anna,"),
+        ("en-MX", "it", "Hello Anna,"),
+        ("xx-YY", "it-US", "Buongiorno Anna,"),
+        (None, "it", "Buongiorno Anna,"),
     ):
         known = knowing(locale=locale)
         known.put("tenant/rossi", Tenant(name="Studio Rossi", locale=tenant_locale))

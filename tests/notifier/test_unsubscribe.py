@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from email.message import EmailMessage
 from typing import Any
 
 import orjson
@@ -20,6 +21,7 @@ from support.mail_server import MailServer
 from support.notifier import Notifier
 from support.waiting import until
 from vinculum_notifier.unsubscribe import announce
+from vinculum_shared.contracts.contacts import ContactChanged, ContactProfile
 from vinculum_shared.contracts.links import NotificationPreferences, NotificationPreferencesChanged
 
 pytestmark = pytest.mark.integration
@@ -65,7 +67,11 @@ async def mailed(notifier: Notifier, mails: MailServer) -> tuple[Billing, str]:
     await notifier.apply(firm.log)
     await notifier.deliver()
     (mail,) = mails.mails("anna@example.com")
-    return firm, str(mail["List-Unsubscribe"]).strip("<>").removeprefix("https://notices.vinculum.example")
+    return firm, unsubscribe_path(mail)
+
+
+def unsubscribe_path(mail: EmailMessage) -> str:
+    return str(mail["List-Unsubscribe"]).strip("<>").removeprefix("https://notices.vinculum.example")
 
 
 async def announced(notifier: Notifier, commands: Commands, *, count: int) -> None:
@@ -106,6 +112,24 @@ async def test_looking_at_the_page_changes_nothing(notifier: Notifier, mails: Ma
     assert page.headers["content-security-policy"].startswith("default-src 'none'; style-src 'sha256-")
     assert page.headers["referrer-policy"] == "no-referrer"
     assert await later_reminder(notifier, firm) == "preference"
+
+
+async def test_the_page_speaks_the_language_of_a_region_that_has_no_formats_of_its_own(
+    notifier: Notifier, mails: MailServer
+) -> None:
+    firm = Billing.with_addresses("anna@example.com")
+    profile = ContactProfile(first_name="Anna")
+    firm.log.commit(
+        ContactChanged(contact_id=firm.contact_id, before=profile, after=profile.model_copy(update={"locale": "it-AT"}))
+    )
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    assert await notifier.outcomes() == [("anna@example.com", "sent", "preference")]
+    (mail,) = mails.mails("anna@example.com")
+    page = await notifier.http.get(unsubscribe_path(mail))
+    assert page.status_code == 200
+    assert '<html lang="it">' in page.text
 
 
 async def test_unsubscribing_holds_at_once(notifier: Notifier, mails: MailServer) -> None:

@@ -93,10 +93,11 @@ def test_the_next_line_tells_how_many_were_left_out(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(logging, "root", logging.RootLogger(logging.WARNING))
+    before = structlog.get_config()
     telemetry.configure("command", "json")
     for seconds in (0, 1, 2, 11, 22):
         logging.root.handle(record(seconds, "Topic %s not found", "vinculum"))
-    structlog.reset_defaults()
+    structlog.configure(**before)
     written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {line["event"] for line in written} == {"Topic vinculum not found"}
     assert [line.get("count") for line in written] == [None, 2, None]

@@ -21,7 +21,7 @@ from vinculum_notifier.routing import Notification, Reason, obstacle
 from vinculum_notifier.settings import Settings
 from vinculum_notifier.smtp import MailServer, Verdict, VerdictKind
 from vinculum_notifier.unsubscribe import unsubscribe_url
-from vinculum_shared import telemetry
+from vinculum_shared import metrics, telemetry
 from vinculum_shared.failpoints import reach
 from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import OUTAGE, Pool
@@ -44,6 +44,7 @@ FAILURES: Final[dict[VerdictKind, Reason]] = {
     "no_such_address": "address_rejected",
     "unsupported_address": "unsupported_address",
 }
+UNFORESEEN: Final = Verdict("error", "internal error")
 
 
 async def deliver(settings: Settings, stop: asyncio.Event) -> None:
@@ -89,16 +90,30 @@ class Deliverer:
             return []
 
     async def attempt(self, claimed: Claimed) -> None:
-        """Bring one mail a step further. If that fails, the others go on, and it is due again when its lease ends."""
+        """Bring one mail a step further. What can't be recorded is due again when its lease ends."""
         with telemetry.continuing(claimed.mail.traceparent):
             try:
-                await self.send(claimed)
+                await self.send_or_put_off(claimed)
+            except OUTAGE as error:
+                log.warning("ledger_unavailable", reason=type(error).__name__)
             except Exception:
-                log.exception("attempt_failed", tenant=claimed.mail.tenant, notification_id=str(claimed.mail.id))
+                log.exception("attempt_not_recorded", tenant=claimed.mail.tenant, notification_id=str(claimed.mail.id))
 
-    async def send(self, claimed: Claimed) -> None:
+    async def send_or_put_off(self, claimed: Claimed) -> None:
+        """Send one mail. An unforeseen error is recorded like a temporary refusal: tried again, but not for ever."""
+        now = datetime.now(UTC)
+        try:
+            await self.send(claimed, now)
+        except OUTAGE:
+            raise
+        except Exception:
+            log.exception("attempt_failed", tenant=claimed.mail.tenant, notification_id=str(claimed.mail.id))
+            metrics.NOTIFICATION_ERRORS.inc()
+            await self.record(claimed, UNFORESEEN, now)
+
+    async def send(self, claimed: Claimed, now: datetime) -> None:
         reach("deliver.claimed")
-        mail, now = claimed.mail, datetime.now(UTC)
+        mail = claimed.mail
         known = await look(self.pool, mail.tenant, *streams(mail))
         suppressed, unsubscribed = await ledger.silenced(self.pool, mail)
         reason = obstacle(mail, known, suppressed=suppressed, unsubscribed=unsubscribed, now=now)
@@ -133,7 +148,8 @@ class Deliverer:
                 await ledger.suppress(self.pool, mail.tenant, mail.addressee.address_hash, verdict.reply)
             await ledger.settle(self.pool, claimed, "failed", reason, **told)
         elif now - claimed.made_at > RETRY_FOR:
-            await ledger.settle(self.pool, claimed, "failed", "retries_exhausted", **told)
+            exhausted: Reason = "internal_error" if verdict == UNFORESEEN else "retries_exhausted"
+            await ledger.settle(self.pool, claimed, "failed", exhausted, **told)
         else:
             delay = retry_delay(claimed.attempts) * random.uniform(0.5, 1.0)  # noqa: S311  spreads load, keeps no secret
             await ledger.postpone(self.pool, claimed, delay, unclear=verdict.kind == "unclear", **told)

@@ -49,7 +49,7 @@ class Notification(BaseModel):
     next_attempt_at: datetime | None
     """While it is queued."""
     reply: str | None
-    """What the mail server said last: its codes."""
+    """What the mail server said last: its codes. `internal error` is one of ours, which the log has."""
     message_id: str | None
     changed_at: datetime
 

@@ -19,12 +19,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-from babel import Locale
+from babel import Locale, UnknownLocaleError
 from babel.dates import format_date, format_datetime
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
-from jinja2 import PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import PackageLoader, StrictUndefined, TemplateError, select_autoescape
 from jinja2.sandbox import SandboxedEnvironment
 
 from vinculum_notifier.known import Known, Record
@@ -35,6 +35,10 @@ from vinculum_shared.signed import Invitation
 PACKAGE: Final = "vinculum_notifier"
 SOURCE_LANGUAGE: Final = "en"
 MIME_HEADERS: Final = ("MIME-Version", "Content-Type")
+
+
+class UnwritableError(Exception):
+    """A template is missing, or can't be filled in."""
 
 
 class UnsafeHeaderError(Exception):
@@ -61,7 +65,10 @@ def render(
     mail: Notification, known: Known, settings: Settings, *, unsubscribe_url: str | None, now: datetime
 ) -> bytes:
     """Write the mail, ready to be sent. UnsafeHeaderError where its headers would not be the ones meant."""
-    subject, text, html = worded(mail, known, settings, unsubscribe_url)
+    try:
+        subject, text, html = worded(mail, known, settings, unsubscribe_url)
+    except TemplateError as error:  # TemplateNotFound is an OSError, and would pass for an outage
+        raise UnwritableError from error
     to = mail.addressee.address
     message = EmailMessage(ASCII_HEADERS if to.isascii() else UTF8_HEADERS)
     try:
@@ -169,9 +176,18 @@ def inert(text: str | None) -> str | None:
 
 
 def speaking(*preferred: str | None) -> SandboxedEnvironment:
-    """Give the templates in the first of the languages that is spoken here."""
-    spoken = (locale for locale in preferred if locale and locale[:2] in languages())
-    return environment(next(spoken, SOURCE_LANGUAGE))
+    """Return the templates in the first of the languages that is spoken here, whatever region the tag names."""
+    spoken = (tag for tag in preferred if tag and tag.partition("-")[0] in languages())
+    return environment(nearest(next(spoken, SOURCE_LANGUAGE)))
+
+
+def nearest(tag: str) -> Locale:
+    """Return the locale whose dates and numbers come closest: CLDR has none for it-AT, and `it` for it."""
+    language, _, region = tag.partition("-")
+    try:
+        return Locale(language, region or None)
+    except UnknownLocaleError:
+        return Locale(language)
 
 
 @cache
@@ -181,8 +197,7 @@ def languages() -> frozenset[str]:
 
 
 @cache
-def environment(name: str) -> SandboxedEnvironment:
-    locale = Locale.parse(name, sep="-")
+def environment(locale: Locale) -> SandboxedEnvironment:
     templates = SandboxedEnvironment(
         loader=PackageLoader(PACKAGE),
         extensions=["jinja2.ext.i18n"],

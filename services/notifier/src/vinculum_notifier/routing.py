@@ -48,7 +48,8 @@ Reason = Literal[
     # failed
     "rejected",  # the mail server refused it for good
     "address_rejected",  # the same, because the address doesn't exist
-    "retries_exhausted",
+    "retries_exhausted",  # put off for three days
+    "internal_error",  # the same, where the last attempt ended in an unforeseen error, which the log has
     "unsafe_header",  # a name would have added headers to the mail
     "unsupported_address",  # not ASCII, and the mail server doesn't take such
 ]

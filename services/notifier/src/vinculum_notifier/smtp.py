@@ -27,7 +27,7 @@ NO_SUCH_ADDRESS: Final = re.compile(r"5\.1\.(?!7\b|8\b)\d+")
 ENHANCED_STATUS: Final = re.compile(r"[245]\.\d{1,3}\.\d{1,3}\b")
 
 
-VerdictKind = Literal["accepted", "refused", "no_such_address", "unsupported_address", "deferred", "unclear"]
+VerdictKind = Literal["accepted", "refused", "no_such_address", "unsupported_address", "deferred", "unclear", "error"]
 
 
 @dataclass(frozen=True, slots=True)
