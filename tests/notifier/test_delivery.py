@@ -353,18 +353,19 @@ async def test_an_invitation_that_is_too_old_is_not_sent(notifier: Notifier, mai
     assert mails.taken == []
 
 
-async def test_a_name_that_would_add_headers_keeps_its_mails_from_being_sent(
-    notifier: Notifier, mails: MailServer
-) -> None:
+async def test_a_name_that_looks_like_an_encoded_header_is_only_a_name(notifier: Notifier, mails: MailServer) -> None:
     firm = Billing.with_addresses("anna@example.com")
     before = TenantSettings(name="Acme")
-    hostile = TenantSettings(name="=?utf-8?q?a=0ABcc=3A_e=40x?=")
+    name = "=?utf-8?q?a=0ABcc=3A_e=40x?="
+    hostile = TenantSettings(name=name)
     firm.log.commit(TenantChanged(tenant="acme", before=before, after=hostile))
     firm.remind()
     await notifier.apply(firm.log)
     await notifier.deliver()
-    assert await notifier.outcomes() == [("anna@example.com", "failed", "unsafe_header")]
-    assert mails.taken == []
+    assert await notifier.outcomes() == [("anna@example.com", "sent", "preference")]
+    (mail,) = mails.mails("anna@example.com")
+    assert mail["From"].addresses[0].display_name == name
+    assert mail["Bcc"] is None
 
 
 async def test_only_whole_lines_and_stuffed_dots_go_over_the_wire(notifier: Notifier, mails: MailServer) -> None:

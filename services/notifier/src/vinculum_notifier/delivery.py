@@ -14,9 +14,10 @@ import structlog
 
 from vinculum_notifier import ledger
 from vinculum_notifier.database import worker_pool
+from vinculum_notifier.headers import UnsafeHeaderError
 from vinculum_notifier.known import look
 from vinculum_notifier.ledger import Claimed, Turns
-from vinculum_notifier.rendering import UnsafeHeaderError, message_id, render
+from vinculum_notifier.rendering import message_id, render
 from vinculum_notifier.routing import Notification, Reason, obstacle
 from vinculum_notifier.settings import Settings
 from vinculum_notifier.smtp import MailServer, Verdict, VerdictKind

@@ -10,10 +10,8 @@ import hmac
 import io
 import re
 from datetime import datetime
-from email.errors import MessageError
-from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import EmailPolicy
+from email.policy import SMTP
 from email.utils import format_datetime as rfc5322
 from functools import cache
 from importlib.resources import files
@@ -27,6 +25,8 @@ from babel.numbers import format_decimal
 from jinja2 import PackageLoader, StrictUndefined, TemplateError, select_autoescape
 from jinja2.sandbox import SandboxedEnvironment
 
+from vinculum_notifier import headers
+from vinculum_notifier.headers import UnsafeHeaderError
 from vinculum_notifier.known import Known, Record
 from vinculum_notifier.routing import Notification
 from vinculum_notifier.settings import Settings
@@ -41,49 +41,21 @@ class UnwritableError(Exception):
     """A template is missing, or can't be filled in."""
 
 
-class UnsafeHeaderError(Exception):
-    """Something in the mail's text would have become a header, or can't stand in one."""
-
-
-class MailPolicy(EmailPolicy):
-    """Leaves links whole: Python would cut them into encoded words, which no reader puts together again."""
-
-    def fold(self, name: str, value: Any) -> str:
-        return f"{name}: {value}\r\n" if name in WHOLE else super().fold(name, value)
-
-    def fold_binary(self, name: str, value: Any) -> bytes:
-        return self.fold(name, value).encode()
-
-
-WHOLE: Final = frozenset({"Message-ID", "List-Unsubscribe"})
-ASCII_HEADERS: Final = MailPolicy(linesep="\r\n")
-UTF8_HEADERS: Final = MailPolicy(linesep="\r\n", utf8=True)
-"""For an address that isn't ASCII, which only a server with SMTPUTF8 takes."""
-
-
 def render(
     mail: Notification, known: Known, settings: Settings, *, unsubscribe_url: str | None, now: datetime
 ) -> bytes:
-    """Write the mail, ready to be sent. UnsafeHeaderError where its headers would not be the ones meant."""
+    """Return the mail, ready to be sent. Raise UnsafeHeaderError where it would have other headers than those meant."""
     try:
         subject, text, html = worded(mail, known, settings, unsubscribe_url)
     except TemplateError as error:  # TemplateNotFound is an OSError, and would pass for an outage
         raise UnwritableError from error
-    to = mail.addressee.address
-    message = EmailMessage(ASCII_HEADERS if to.isascii() else UTF8_HEADERS)
-    try:
-        meant = headers(mail, known, settings, subject, unsubscribe_url, now)
-        for name, value in meant.items():
-            message[name] = value
-        message.set_content(text, cte="quoted-printable")
-        message.add_alternative(html, subtype="html", cte="quoted-printable")
-        message.set_boundary(f"=_{mail.id.hex}")
-        written = message.as_bytes()
-    except (ValueError, MessageError) as error:
-        raise UnsafeHeaderError from error
-    if [each.addr_spec for each in message["To"].addresses] != [to]:
-        raise UnsafeHeaderError
-    if header_names(written) != [*meant, *MIME_HEADERS]:
+    body = EmailMessage(SMTP)
+    body.set_content(text, cte="quoted-printable")
+    body.add_alternative(html, subtype="html", cte="quoted-printable")
+    body.set_boundary(f"=_{mail.id.hex}")
+    fields = header_fields(mail, known, settings, subject, unsubscribe_url, now)
+    written = "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode() + body.as_bytes()
+    if headers.names(written) != [*fields, *MIME_HEADERS]:
         raise UnsafeHeaderError
     return written
 
@@ -97,17 +69,17 @@ def worded(mail: Notification, known: Known, settings: Settings, unsubscribe_url
     values = {name: inert(value) if name in FOREIGN else value for name, value in values.items()}
     text = templates.get_template(f"{mail.template}/body.txt").render(values)
     html = templates.get_template(f"{mail.template}/body.html").render(values)
-    return " ".join(subject.split()), text, html
+    return subject, text, html
 
 
-def headers(
+def header_fields(
     mail: Notification, known: Known, settings: Settings, subject: str, unsubscribe_url: str | None, now: datetime
-) -> dict[str, Any]:
-    """Give the headers that the mail is to have, and no others."""
-    found = {
-        "From": Address(known.tenant.name, addr_spec=settings.mail_from),
-        "To": mail.addressee.address,
-        "Subject": subject,
+) -> dict[str, str]:
+    """Return the headers that the mail is to have, as they are written."""
+    fields = {
+        "From": headers.mailbox("From", known.tenant.name, settings.mail_from),
+        "To": headers.addr_spec(mail.addressee.address),
+        "Subject": headers.text("Subject", subject),
         "Date": rfc5322(now),
         "Message-ID": message_id(mail, settings),
         "Auto-Submitted": "auto-generated",
@@ -115,17 +87,11 @@ def headers(
         "X-Vinculum-Topic": mail.topic,
     }
     if mail.traceparent:
-        found["Traceparent"] = mail.traceparent
+        fields["Traceparent"] = mail.traceparent
     if unsubscribe_url:
-        found["List-Unsubscribe"] = f"<{unsubscribe_url}>"
-        found["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    return found
-
-
-def header_names(written: bytes) -> list[str]:
-    """Read the names of the headers back, as a mail server would. A line that is no header counts as one."""
-    block = written.partition(b"\r\n\r\n")[0].decode()
-    return [line.partition(":")[0] for line in re.split(r"\r\n|\r|\n", block) if not line.startswith((" ", "\t"))]
+        fields["List-Unsubscribe"] = f"<{unsubscribe_url}>"
+        fields["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    return fields
 
 
 def message_id(mail: Notification, settings: Settings) -> str:

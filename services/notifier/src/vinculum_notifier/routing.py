@@ -50,7 +50,7 @@ Reason = Literal[
     "address_rejected",  # the same, because the address doesn't exist
     "retries_exhausted",  # put off for three days
     "internal_error",  # the same, where the last attempt ended in an unforeseen error, which the log has
-    "unsafe_header",  # a name would have added headers to the mail
+    "unsafe_header",  # the address would be read as another one, or would add headers to the mail
     "unsupported_address",  # not ASCII, and the mail server doesn't take such
 ]
 
