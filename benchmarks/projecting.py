@@ -97,7 +97,7 @@ async def measure(servers: Servers, size: Size) -> Result:
                 await admin.execute(SWEEP)
                 await admin.execute(MOVE_BACK, list(bases), list(bases.values()))
                 await keep_offsets(subscription.pool, settings.topic, dict.fromkeys(range(PARTITIONS), 0))
-                await partitions.claim(partitions.consumer.assignment())
+                await partitions.claim()
                 await polled(partitions)
                 return await timed(links, lambda: apply_all(subscription, partitions, sum(bases.values()) + links))
 

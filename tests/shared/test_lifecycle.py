@@ -9,6 +9,7 @@ import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,6 +65,28 @@ async def serving() -> AsyncIterator[tuple[Process, httpx2.AsyncClient]]:
     await process.communicate()
 
 
+@asynccontextmanager
+async def running(part: str, **environment: str) -> AsyncIterator[tuple[Process, httpx2.AsyncClient]]:
+    """A part in a process of its own, once its metrics port answers."""
+    port = free_port()
+    process = await start(part, TINY_METRICS_PORT=str(port), **environment)
+    try:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20.0) as http:
+
+            async def answers() -> bool:
+                try:
+                    return (await http.get("/metrics")).status_code == 200
+                except httpx2.ConnectError:
+                    return False
+
+            await until(answers)
+            yield process, http
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
 async def test_a_service_that_is_told_to_stop_answers_what_it_was_asked(
     serving: tuple[Process, httpx2.AsyncClient],
 ) -> None:
@@ -87,35 +110,59 @@ async def test_an_interrupt_stops_it_the_same_way(serving: tuple[Process, httpx2
     assert await process.wait() == 0
 
 
-async def test_metrics_have_a_listener_of_their_own() -> None:
-    port = free_port()
-    process = await start("consume", TINY_METRICS_PORT=str(port))
-    async with httpx2.AsyncClient() as http:
-
-        async def answers() -> bool:
-            try:
-                return "vinculum_parked_events" in (await http.get(f"http://127.0.0.1:{port}/metrics")).text
-            except httpx2.ConnectError:
-                return False
-
-        await until(answers)
-    process.terminate()
-    events = [line["event"] for line in await ended(process)]
+async def test_each_process_answers_on_its_metrics_port() -> None:
+    async with running("consume") as (process, http):
+        assert "vinculum_part_restarts" in (await http.get("/metrics")).text
+        assert (await http.get("/health/live")).json() == {"status": "ok"}
+        assert (await http.get("/health/ready")).json() == {"status": "ok"}
+        process.terminate()
+        events = [line["event"] for line in await ended(process)]
     assert (events, process.returncode) == (["started", "finished", "stopped"], 0)
 
 
-async def test_a_part_that_fails_ends_the_process_with_one_line_that_tells_no_values() -> None:
-    process = await start("fail")
-    started, failed = await ended(process)
-    assert (started["event"], failed["event"], process.returncode) == ("started", "failed", 1)
-    assert failed["exception"]["among"][0]["type"] == "builtins.ValueError"
+@pytest.mark.parametrize("part", ["fail", "end", "cancelled"])
+async def test_a_part_that_ends_unasked_is_restarted_and_meanwhile_the_process_is_not_ready(part: str) -> None:
+    async with running(part) as (process, http):
+
+        async def restarted() -> bool:
+            return f'vinculum_part_restarts_total{{part="{part}"}} 2.0' in (await http.get("/metrics")).text
+
+        async def unready() -> bool:
+            return (await http.get("/health/ready")).status_code == 503
+
+        await until(restarted)
+        await until(unready)
+        assert (await http.get("/health/ready")).json()["checks"] == {part: "Failed, and is being restarted."}
+        assert (await http.get("/health/live")).status_code == 200
+        process.terminate()
+        lines = await ended(process)
+    failed = [line for line in lines if line["event"] == "part_failed"]
+    assert {line["part"] for line in failed} == {part}
     assert "Mario" not in json.dumps(failed)
+    assert (lines[-1]["event"], process.returncode) == ("stopped", 0)
 
 
-async def test_a_part_that_ends_by_itself_ends_the_process() -> None:
-    process = await start("end")
+async def test_a_part_says_what_it_waits_for() -> None:
+    async with running("wait") as (_, http):
+        answer = await http.get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.json()["detail"] == "wait: Waits for Kafka."
+
+
+async def test_a_part_that_hangs_is_not_alive() -> None:
+    async with running("linger", TINY_HEARTBEAT_SECONDS_MAX="0.1") as (_, http):
+
+        async def dead() -> bool:
+            return (await http.get("/health/live")).status_code == 503
+
+        await until(dead)
+        assert "linger" in (await http.get("/health/live")).json()["parts"]
+
+
+async def test_what_no_restart_would_mend_ends_the_process_with_what_to_do() -> None:
+    process = await start("misconfigured")
     _, failed = await ended(process)
-    assert failed["exception"]["among"][0]["message"] == "The part end ended by itself."
+    assert failed["exception"]["among"][0]["message"] == "Set it right."
     assert process.returncode == 1
 
 
@@ -140,9 +187,9 @@ async def test_a_port_that_is_taken_is_named() -> None:
 async def test_a_metrics_port_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        process = await start("serve", TINY_METRICS_PORT=str(port))
-        _, told = await process.communicate()
-    assert told.decode().strip() == f"Can't listen on 127.0.0.1:{port} for the metrics: Address already in use."
+        process = await start("consume", TINY_METRICS_PORT=str(port))
+        *_, failed = await ended(process)
+    assert f"127.0.0.1:{port}: Address already in use" in failed["exception"]["among"][0]["message"]
     assert process.returncode == 1
 
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from vinculum_shared import postgres as module
-from vinculum_shared.postgres import Connection, UnsafePostgresError, columns, connect_pool
+from vinculum_shared.postgres import Connection, RefusedByPostgresError, UnsafePostgresError, columns, connect_pool
 
 pytestmark = pytest.mark.integration
 
@@ -107,7 +107,7 @@ async def test_a_server_that_is_not_up_yet_is_waited_for(url: SecretStr) -> None
 async def test_a_wrong_password_is_not_waited_for(url: SecretStr) -> None:
     server = urlsplit(url.get_secret_value())
     wrong = server._replace(netloc=f"{server.username}:wrong@{server.hostname}:{server.port}").geturl()
-    with pytest.raises(asyncpg.InvalidPasswordError):
+    with pytest.raises(RefusedByPostgresError, match="password authentication failed"):
         await connect_pool(SecretStr(wrong), application_name="tests", size=1)
 
 

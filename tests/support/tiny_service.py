@@ -13,7 +13,7 @@ from fastapi import APIRouter, FastAPI
 from pydantic_settings import SettingsConfigDict
 from starlette.responses import StreamingResponse
 
-from vinculum_shared import failpoints, lifecycle
+from vinculum_shared import failpoints, lifecycle, supervision, telemetry
 from vinculum_shared.http import serving
 from vinculum_shared.settings import ServiceSettings
 
@@ -67,6 +67,21 @@ async def end(_: Settings, stop: asyncio.Event) -> None:
     pass
 
 
+async def cancelled(_: Settings, stop: asyncio.Event) -> None:
+    other = asyncio.create_task(stop.wait())
+    other.cancel()
+    await other
+
+
+async def misconfigured(_: Settings, stop: asyncio.Event) -> None:
+    raise telemetry.OperatorError("Set it right.")
+
+
+async def wait(_: Settings, stop: asyncio.Event) -> None:
+    supervision.waiting_for("Kafka")
+    await supervision.set_within(stop)
+
+
 async def linger(_: Settings, stop: asyncio.Event) -> None:
     await stop.wait()
     await asyncio.Event().wait()
@@ -95,5 +110,6 @@ def look_up(name: str) -> str:
 
 
 if __name__ == "__main__":
-    parts = {"serve": serve, "consume": consume, "fail": fail, "end": end, "linger": linger}
-    lifecycle.main(Settings, parts, {"migrate": migrate, "talk": talk})
+    supervision.HEARTBEAT_SECONDS_MAX = float(os.environ.get("TINY_HEARTBEAT_SECONDS_MAX", "60"))  # type: ignore[misc]
+    parts = (serve, consume, fail, end, cancelled, misconfigured, wait, linger)
+    lifecycle.main(Settings, {part.__name__: part for part in parts}, {"migrate": migrate, "talk": talk})

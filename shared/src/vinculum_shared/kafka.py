@@ -1,12 +1,15 @@
 """The topic, and how it is written and read: every option that delivery depends on is given, none left to chance."""
 
 import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaConnectionError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, TopicAlreadyExistsError, for_code
 
+from vinculum_shared.supervision import cancellation_is_requested, waiting_for
 from vinculum_shared.telemetry import OperatorError
 
 RETENTION_MS: Final = 30 * 24 * 60 * 60 * 1000
@@ -17,13 +20,38 @@ START_DEADLINE_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 0.5
 
 
+class InterruptedByClientError(KafkaError):  # type: ignore[misc]
+    """aiokafka cancelled a task of its own that we were waiting for."""
+
+
 class PartitionsDifferError(OperatorError):
     """The topic has another number of partitions than configured: keys would go to other partitions."""
 
 
+@contextmanager
+def own_cancellations() -> Iterator[None]:
+    """Raise a KafkaError where aiokafka lets out that it has cancelled a task of its own: it would end ours, unseen."""
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        if cancellation_is_requested():
+            raise
+        raise InterruptedByClientError from error
+
+
+@asynccontextmanager
+async def answering_within(seconds: float) -> AsyncIterator[None]:
+    """Raise a KafkaError if the block takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise KafkaTimeoutError from error
+
+
 async def ensure_topic(bootstrap: str, topic: str, *, partitions: int, replicas: int) -> None:
     """Make the topic if it isn't there, waiting for a Kafka that is still starting."""
-    async with asyncio.timeout(START_DEADLINE_SECONDS):
+    async with answering_within(START_DEADLINE_SECONDS):
         admin = await connect_admin(bootstrap)
         try:
             while (found := await partition_count(admin, topic)) == 0:
@@ -41,6 +69,7 @@ async def connect_admin(bootstrap: str) -> AIOKafkaAdminClient:
         try:
             await admin.start()
         except KafkaConnectionError:
+            waiting_for("Kafka")
             await admin.close()
             await asyncio.sleep(RETRY_SECONDS)
         else:

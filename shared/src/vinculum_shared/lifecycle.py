@@ -1,7 +1,7 @@
 """How a process starts, runs its parts and ends.
 
-A part runs until the stop event is set, then finishes what it has begun. A part that fails, or ends by itself, takes
-the process down: whoever restarts it is outside.
+A part runs until the stop event is set, then finishes what it has begun. One that ends before is restarted. What no
+restart would mend, an OperatorError, ends the process.
 """
 
 import argparse
@@ -12,16 +12,17 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, TypeVar
 
-import prometheus_client
 import structlog
 import uvicorn
 import uvloop
 from pydantic import ValidationError
-from starlette.types import ASGIApp
+from starlette.applications import Starlette
 
-from vinculum_shared import telemetry
+from vinculum_shared import supervision, telemetry
+from vinculum_shared.http import operations
 from vinculum_shared.http.protocol import BoundedHttpProtocol
 from vinculum_shared.settings import ServiceSettings
 from vinculum_shared.telemetry import OperatorError
@@ -55,10 +56,6 @@ def main(
                 sys.exit(runner.run(tasks[command](settings)))
             except OperatorError as error:
                 sys.exit(str(error))
-        try:
-            prometheus_client.start_http_server(settings.metrics_port, settings.host)
-        except OSError as error:
-            sys.exit(f"Can't listen on {settings.host}:{settings.metrics_port} for the metrics: {error.strerror}.")
         chosen = parts if command == "run" else {command: parts[command]}
         sys.exit(runner.run(run_parts(settings, chosen)))
 
@@ -82,14 +79,17 @@ def read_settings(settings_class: type[Settings]) -> Settings:
 
 
 async def run_parts(settings: Settings, parts: Mapping[str, Part[Settings]]) -> int:
-    """Run until a signal comes, or a part fails. Returns the exit code."""
+    """Run until a signal comes, or a part needs an operator. Returns the exit code."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     log.info("started", parts=sorted(parts))
     try:
         async with asyncio.TaskGroup() as group:
-            running = [group.create_task(run_part(name, part(settings, stop), stop)) for name, part in parts.items()]
+            running = [
+                group.create_task(supervision.supervise(name, partial(part, settings), stop))
+                for name, part in {**parts, "metrics": serve_metrics}.items()
+            ]
             await stop.wait()
             _, late = await asyncio.wait(running, timeout=STOP_SECONDS_MAX)
             if late:
@@ -103,59 +103,54 @@ async def run_parts(settings: Settings, parts: Mapping[str, Part[Settings]]) -> 
     return 0
 
 
-async def run_part(name: str, part: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
-    with structlog.contextvars.bound_contextvars(part=name):
-        await part
-    if not stop.is_set():
-        raise OperatorError(f"The part {name} ended by itself.")
-
-
-async def set_within(event: asyncio.Event, seconds: float) -> bool:
-    """Wait so long at most; tell if the event came."""
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return False
-    return True
-
-
 class Server(uvicorn.Server):
-    """Leaves the signals to run_parts."""
+    """Serves until the event is set; signals are left to run_parts."""
+
+    def __init__(self, config: uvicorn.Config, stop: asyncio.Event, state: Mapping[str, Any] | None = None) -> None:
+        super().__init__(config)
+        self._stop = stop
+        self._state = state or {}
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self.lifespan.state.update(self._state)
+        await super().startup(sockets)
 
-async def serve_http(app: ASGIApp, settings: ServiceSettings, stop: asyncio.Event) -> None:
+    async def on_tick(self, counter: int) -> bool:
+        supervision.beat()
+        return await super().on_tick(counter) or self._stop.is_set()
+
+
+async def serve_http(app: Starlette, settings: ServiceSettings, stop: asyncio.Event) -> None:
     """Serve until the event is set, then answer what has been asked. Streams have to watch the event themselves."""
+    await _serve(app, settings.host, settings.port, stop)
+
+
+async def serve_metrics(settings: ServiceSettings, stop: asyncio.Event) -> None:
+    await _serve(operations.create_app(), settings.host, settings.metrics_port, stop)
+
+
+async def _serve(app: Starlette, host: str, port: int, stop: asyncio.Event) -> None:
     try:
-        listener = socket.create_server((settings.host, settings.port), backlog=2_048)
+        listener = socket.create_server((host, port), backlog=2_048)
     except OSError as error:
-        raise OperatorError(f"Can't listen on {settings.host}:{settings.port}: {error.strerror}.") from error
-    server = Server(
-        uvicorn.Config(
-            app,
-            http=BoundedHttpProtocol,
-            ws="none",
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            limit_concurrency=CONNECTIONS_MAX,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=STOP_SECONDS_MAX - 2,
-        )
+        raise OperatorError(f"Can't listen on {host}:{port}: {error.strerror}.") from error
+    config = uvicorn.Config(
+        app,
+        http=BoundedHttpProtocol,
+        ws="none",
+        lifespan="off",  # entered here, so that what it raises is raised here
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS_MAX - 2,
     )
-
-    async def serve() -> None:
-        try:
-            await server.serve(sockets=[listener])
-        except SystemExit as error:
-            raise OperatorError("The HTTP application did not start; what it lacked is logged before this.") from error
-
-    async with asyncio.TaskGroup() as group:
-        group.create_task(serve())
-        await stop.wait()
-        server.should_exit = True
+    with listener:
+        async with app.router.lifespan_context(app) as state:
+            await Server(config, stop, state).serve(sockets=[listener])

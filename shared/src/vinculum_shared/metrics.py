@@ -14,6 +14,10 @@ HTTP_SECONDS: Final = Histogram(
     buckets=QUICK,
 )
 
+PART_RESTARTS: Final = Counter(
+    "vinculum_part_restarts", "Times that a part of the process ended unasked, and was restarted.", ["part"]
+)
+
 COMMANDS: Final = Counter(
     "vinculum_commands",
     "Commands answered. Outcome: done, nothing (no events), replayed (stored answer), or the problem's code.",

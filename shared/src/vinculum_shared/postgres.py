@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 import asyncpg
 from pydantic import SecretStr
 
+from vinculum_shared.supervision import waiting_for, working
 from vinculum_shared.telemetry import OperatorError
 
 if TYPE_CHECKING:
@@ -37,7 +38,12 @@ OUTAGE: Final = (
 CUSTOM_PLANS: Final = {"plan_cache_mode": "force_custom_plan"}
 """An optional filter that is not given costs nothing; and a cached plan would date from empty tables."""
 NOT_UP_YET: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)
+REFUSED: Final = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 DURABLE: Final = {"fsync": ("on",), "full_page_writes": ("on",), "synchronous_commit": ("on", "remote_apply")}
+
+
+class RefusedByPostgresError(OperatorError):
+    """Postgres does not know the role, its password or the database that the settings name."""
 
 
 class UnsafePostgresError(OperatorError):
@@ -81,7 +87,10 @@ async def connect_pool(
             reset=reset,
         )
 
-    pool = await when_up(open_pool)
+    try:
+        pool = await when_up(open_pool)
+    except REFUSED as error:
+        raise RefusedByPostgresError(f"Postgres refuses the connection: {error}.") from error
     if not unsafe_durability:
         try:
             await refuse_unsafe(pool)
@@ -97,10 +106,14 @@ async def when_up(connect: Callable[[], Awaitable[T]]) -> T:
     deadline, backoff_seconds = loop.time() + CONNECT_DEADLINE_SECONDS, 0.1
     while True:
         try:
-            return await connect()
+            connected = await connect()
         except NOT_UP_YET:
+            waiting_for("Postgres")
             if loop.time() + backoff_seconds > deadline:
                 raise
+        else:
+            working()
+            return connected
         await asyncio.sleep(backoff_seconds)
         backoff_seconds = min(2 * backoff_seconds, CONNECT_BACKOFF_SECONDS_MAX)
 

@@ -41,6 +41,7 @@ async def known(reader: Reader, kafka: str, topic: str, log: LogServer) -> Reade
     async with running(reader):
         await publish(kafka, topic, "acme", one_by_one(log.log("acme"), 1))
         await reader.reached("acme", 1)
+        await until(reader.has_joined)
     reader.subscription.compare_seconds = 3_600.0
     log.pages.clear()
     return reader
@@ -246,7 +247,7 @@ async def test_a_batch_decided_on_old_positions_is_rejected_whole(reader: Reader
     assert await reader.pool.fetch("TABLE subscription_offset") == []
 
 
-async def test_an_assignment_that_fails_ends_the_membership_and_is_tried_again(
+async def test_an_assignment_that_can_not_be_claimed_now_is_claimed_later(
     known: Reader, kafka: str, topic: str, log: LogServer, no_log: None
 ) -> None:
     """Left to itself, aiokafka swallows what its listener raises and goes on from somewhere else."""

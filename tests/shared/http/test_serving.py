@@ -321,7 +321,7 @@ async def test_ready_names_what_is_not_there(http: httpx2.AsyncClient) -> None:
     assert (await http.get("/health/live")).json() == {"status": "ok"}
     answer = await http.get("/health/ready")
     assert code(answer) == (503, "not_ready")
-    assert answer.json()["checks"] == {"postgres": "ConnectionError"}
+    assert answer.json()["checks"] == {"postgres": "Postgres does not answer."}
 
 
 async def test_the_documentation_needs_nothing_from_elsewhere(http: httpx2.AsyncClient) -> None:

@@ -11,10 +11,7 @@ from vinculum_shared import lifecycle
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    app = create_app(settings, stop)
-    await lifecycle.serve_http(app, settings, stop)
-    if app.state.failure:
-        raise app.state.failure
+    await lifecycle.serve_http(create_app(settings, stop), settings, stop)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """The HTTP application: commands, access, the log. Its lifespan is where everything is put together."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request
 
 from vinculum_command import database, doorbell, upkeep
@@ -18,15 +17,15 @@ from vinculum_command.settings import Settings
 from vinculum_shared.http import serving
 from vinculum_shared.http.principals import Verifier
 from vinculum_shared.migrate import pending
-
-log = structlog.get_logger()
+from vinculum_shared.problems import Unavailable
+from vinculum_shared.supervision import Part, supervise
 
 
 def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
     """Make the application. It runs commands until `stop`, and streams end then."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         url, unsafe = settings.database_url, settings.unsafe_durability
         finished = asyncio.Event()
         async with (
@@ -34,18 +33,18 @@ def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
             await database.reader_pool(url, unsafe_durability=unsafe) as reader,
             await database.reader_pool(url, size=log_feed.CONNECTIONS, unsafe_durability=unsafe) as feed,
             await database.log_pool(url, unsafe_durability=unsafe) as log_pool,
-            asyncio.TaskGroup() as parts,
+            asyncio.TaskGroup() as group,
         ):
             executor = Executor(appender, settings.address_key.get_secret_value())
             news = doorbell.News()
-            for part in (
-                executor.run(finished),
-                doorbell.listen(url, news.ring, finished),
-                upkeep.forget_requests(log_pool, finished),
-                upkeep.go_on(log_pool, executor, finished),
-                wake_at_end(news, stop, finished),
-            ):
-                parts.create_task(ending_all(part, app, stop))
+            parts: dict[str, Part] = {
+                "executor": executor.run,
+                "doorbell": partial(doorbell.listen, url, news.ring),
+                "upkeep": partial(upkeep.run, log_pool, executor),
+            }
+            for name, part in parts.items():
+                group.create_task(supervise(name, part, finished))
+            group.create_task(wake_at_end(news, stop, finished))
             yield {
                 "executor": executor,
                 "reader": reader,
@@ -65,9 +64,9 @@ def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
         lifespan=lifespan,
         routers=[command_routes(), access.router, log_feed.router],
         checks={"postgres": migrated},
+        able_without=("relay_sender",),
         larger_bodies={BATCH_PATH: BATCH_BYTES_MAX},
     )
-    app.state.failure = None
     app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
     return app
 
@@ -75,17 +74,7 @@ def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
 async def migrated(request: Request) -> None:
     async with request.state.reader.acquire() as db:
         if await pending(db, "vinculum_command"):
-            raise RuntimeError("migrations are pending")
-
-
-async def ending_all(part: Coroutine[Any, Any, None], app: FastAPI, stop: asyncio.Event) -> None:
-    """Run a part. If it fails the process must not go on without it: `serve` raises what `failure` holds."""
-    try:
-        await part
-    except Exception as error:
-        log.exception("part_failed")
-        app.state.failure = error
-        stop.set()
+            raise Unavailable("Migrations are pending: run `python -m vinculum_command migrate`.")
 
 
 async def wake_at_end(news: doorbell.News, stop: asyncio.Event, finished: asyncio.Event) -> None:

@@ -10,8 +10,8 @@ import structlog
 from pydantic import SecretStr
 
 from vinculum_command.event_store import DOORBELL
-from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import OUTAGE
+from vinculum_shared.supervision import set_within, waiting_for, working
 
 log = structlog.get_logger()
 
@@ -32,14 +32,16 @@ async def listen(url: SecretStr, ring: Ring, stop: asyncio.Event) -> None:
             await _listen(url, rung, ring, stop)
         except (*OUTAGE, asyncpg.PostgresError) as error:
             log.warning("doorbell_lost", reason=type(error).__name__)
+            waiting_for("Postgres")
             await set_within(stop, BACKOFF_SECONDS)
 
 
 async def _listen(url: SecretStr, rung: Callable[..., None], ring: Ring, stop: asyncio.Event) -> None:
-    connection = await asyncpg.connect(url.get_secret_value())
+    connection = await asyncpg.connect(url.get_secret_value(), timeout=CHECK_SECONDS)
     try:
         await connection.add_listener(DOORBELL, rung)
         ring(frozenset())
+        working()
         while not await set_within(stop, CHECK_SECONDS):
             await connection.fetchval("SELECT 1", timeout=CHECK_SECONDS)
     finally:

@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple, cast
 
 import asyncpg
 import structlog
@@ -26,6 +26,7 @@ from vinculum_command.outcomes import Answer, Outcome, Waiting
 from vinculum_shared import failpoints, metrics
 from vinculum_shared.postgres import OUTAGE, Connection, Pool
 from vinculum_shared.problems import TooMany, Unavailable
+from vinculum_shared.supervision import set_within
 
 log = structlog.get_logger()
 
@@ -136,22 +137,24 @@ class Executor:
             log.error("following_command_refused", reason=type(error).__name__)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take turns until `stop`, then finish what waits."""
-        flying: Flight | None = None
+        """Take turns until `stop`, then finish what waits. If it fails, nobody is left without an answer."""
+        taken, flying = Group([]), cast(Flight | None, None)
         stopping = asyncio.create_task(stop.wait())
         stopping.add_done_callback(lambda _: self._wake.set())
         try:
             while self._queue or flying or not stop.is_set():
                 if not self._queue and not (flying and flying.landed.done()) and (flying or not stop.is_set()):
                     self._wake.clear()
-                    await self._wake.wait()
+                    await set_within(self._wake)
                     continue
-                flying = await self._turn(self._take(alone=flying is None), flying)
+                taken = self._take(alone=flying is None)
+                flying = await self._turn(taken, flying)
         finally:
-            self._stopping = True
+            self._stopping = stop.is_set()
             stopping.cancel()
-            for waiting in self._queue:
+            for waiting in (*taken.waiting, *(flying.group.waiting if flying else ()), *self._queue):
                 waiting.refuse(Unavailable())
+            self._queue.clear()
 
     def _take(self, *, alone: bool) -> Group:
         """Take what waits: half of it while nothing is being written, so that deciding and writing overlap."""

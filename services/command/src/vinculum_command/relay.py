@@ -8,6 +8,7 @@ Readers drop what they have seen. One relay is active, the one with the lease; o
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import inf
 from typing import Any, Final, LiteralString
 from uuid import uuid4
@@ -24,8 +25,8 @@ from vinculum_command.reading import WIRE
 from vinculum_command.settings import Settings
 from vinculum_shared import failpoints, kafka, metrics
 from vinculum_shared.contracts.envelope import CONTENT_TYPE
-from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import OUTAGE, Connection, columns
+from vinculum_shared.supervision import set_within, supervise, waiting_for, working
 
 log = structlog.get_logger()
 
@@ -72,10 +73,11 @@ MOVE: LiteralString = """
 async def relay(settings: Settings, stop: asyncio.Event) -> None:
     """Relay until `stop`."""
     active = Relay(settings, stop)
+    listen = partial(doorbell.listen, settings.database_url, active.ring)
     async with asyncio.TaskGroup() as group:
-        group.create_task(doorbell.listen(settings.database_url, active.ring, stop))
-        group.create_task(active.run())
-        await stop.wait()
+        group.create_task(supervise("relay_doorbell", listen, stop))
+        group.create_task(supervise("relay_sender", lambda _: active.run(), stop))
+        await set_within(stop)
         active.woken.set()
 
 
@@ -100,10 +102,12 @@ class Relay:
         """Start afresh after every failure."""
         while not self.stop.is_set():
             try:
-                await self._while_active()
+                with kafka.own_cancellations():
+                    await self._while_active()
             except* (KafkaError, LeaseLostError, *OUTAGE) as failed:
                 metrics.RELAY_RESTARTS.inc()
                 log.warning("relay_restarts", reason=type(failed.exceptions[0]).__name__)
+                waiting_for("Kafka" if failed.subgroup(KafkaError) else "Postgres")
                 await set_within(self.stop, BACKOFF_SECONDS)
 
     async def _while_active(self) -> None:
@@ -146,6 +150,7 @@ class Relay:
         while not self.stop.is_set():
             self.woken.clear()
             await self.send_news(db, producer)
+            working()
             if not self._news:
                 await set_within(self.woken, FULL_LOOK_SECONDS)
 
@@ -163,6 +168,7 @@ class Relay:
             if await db.execute(MOVE, *columns(reached.items(), 2), self.holder) == "INSERT 0 0":
                 raise LeaseLostError
             failpoints.reach("relay.moved")
+            working()
             metrics.RELAYED.inc(sum(len(row["events"]) for row in rows))
             rows = following
 
@@ -188,7 +194,7 @@ class Relay:
 
 async def _send(producer: AIOKafkaProducer, topic: str, rows: Sequence[Any]) -> None:
     """Send each tenant's events in their order, in batches per partition, and see every one acknowledged."""
-    async with asyncio.timeout(SEND_DEADLINE_SECONDS):
+    async with kafka.answering_within(SEND_DEADLINE_SECONDS):
         partitions = sorted(await producer.partitions_for(topic))
         choose = DefaultPartitioner()
         by_partition: dict[int, list[Any]] = {}

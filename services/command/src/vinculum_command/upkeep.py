@@ -8,8 +8,8 @@ import structlog
 
 from vinculum_command.domain.access import SettleAccess
 from vinculum_command.execute import Executor
-from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import OUTAGE, Pool
+from vinculum_shared.supervision import set_within
 
 log = structlog.get_logger()
 
@@ -20,6 +20,11 @@ PENDING: LiteralString = "SELECT tenant, key FROM heads WHERE pending ORDER BY t
 FORGET: LiteralString = """
     DELETE FROM requests WHERE ctid = ANY (ARRAY(
         SELECT ctid FROM requests WHERE expires_at < now() ORDER BY expires_at LIMIT $1))"""
+
+
+async def run(log_pool: Pool, executor: Executor, stop: asyncio.Event) -> None:
+    await go_on(log_pool, executor, stop)
+    await forget_requests(log_pool, stop)
 
 
 async def go_on(log_pool: Pool, executor: Executor, stop: asyncio.Event) -> None:

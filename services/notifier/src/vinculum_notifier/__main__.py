@@ -1,12 +1,14 @@
 """`python -m vinculum_notifier [run|serve|consume|deliver|migrate]`."""
 
 import asyncio
+from functools import partial
 
 from vinculum_notifier import database, delivery, unsubscribe
 from vinculum_notifier.app import create_app
 from vinculum_notifier.consume import consume
 from vinculum_notifier.settings import Settings
 from vinculum_shared import lifecycle
+from vinculum_shared.supervision import set_within, supervise
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
@@ -16,8 +18,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 async def deliver(settings: Settings, stop: asyncio.Event) -> None:
     """Send whatever leaves the service: mails, and the wishes of those who have had enough of them."""
     async with asyncio.TaskGroup() as group:
-        group.create_task(delivery.deliver(settings, stop))
-        group.create_task(unsubscribe.announce(settings, stop))
+        group.create_task(supervise("mails", partial(delivery.deliver, settings), stop))
+        group.create_task(supervise("unsubscriptions", partial(unsubscribe.announce, settings), stop))
+        await set_within(stop)
 
 
 if __name__ == "__main__":

@@ -35,10 +35,11 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         routers=[notifications.router, unsubscribe.router, parked.routes(observing, operating)],
         checks={"started": has_started},
+        able_without=("unsubscriptions",),
     )
 
 
 async def has_started(request: Request) -> None:
     """Fail until the first start is on record: what happens before counts as history."""
     if not await request.state.pool.fetchval(STARTED):
-        raise Unavailable
+        raise Unavailable("The first start is not on record yet; the part `consume` makes it.")

@@ -17,8 +17,8 @@ from vinculum_shared.consuming.event_log import EventLog, open_log
 from vinculum_shared.consuming.subscription import Subscription
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event
-from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import Connection, Pool, columns
+from vinculum_shared.supervision import set_within, waiting_for
 from vinculum_shared.token_file import TokenFile
 
 log = structlog.get_logger()
@@ -62,6 +62,7 @@ async def first_start(pool: Pool, event_log: EventLog, stop: asyncio.Event) -> N
             positions = await event_log.positions()
         except httpx2.HTTPError as error:
             log.warning("log_unavailable", reason=type(error).__name__)
+            waiting_for("the log of the command service")
             await set_within(stop, RETRY_SECONDS)
         else:
             await keep_start(pool, positions)

@@ -24,8 +24,8 @@ from vinculum_notifier.smtp import MailServer, Verdict, VerdictKind
 from vinculum_notifier.unsubscribe import unsubscribe_url
 from vinculum_shared import metrics, telemetry
 from vinculum_shared.failpoints import reach
-from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import OUTAGE, Pool
+from vinculum_shared.supervision import beat, set_within, waiting_for, working
 
 log = structlog.get_logger()
 
@@ -35,6 +35,7 @@ INVITATIONS_AT_ONCE: Final = 12
 POLL_SECONDS: Final = 0.25
 GATHER_SECONDS: Final = 0.02
 """Between two claims, so that one serves several mails."""
+BEAT_SECONDS: Final = 5.0
 RECORD_AGAIN_SECONDS: Final = 0.5
 RETRY_FIRST: Final = timedelta(seconds=5)
 RETRY_LONGEST: Final = timedelta(hours=1)
@@ -71,8 +72,9 @@ class Deliverer:
         try:
             async with asyncio.TaskGroup() as group:
                 while not stop.is_set():
-                    if len(self.under_way) == MAILS_AT_ONCE:
-                        await asyncio.wait(self.under_way, return_when=asyncio.FIRST_COMPLETED)
+                    while len(self.under_way) == MAILS_AT_ONCE:
+                        beat()
+                        await asyncio.wait(self.under_way, timeout=BEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                     due = await self.due(MAILS_AT_ONCE - len(self.under_way))
                     for claimed in due:
                         task = group.create_task(self.attempt(claimed))
@@ -85,10 +87,13 @@ class Deliverer:
     async def due(self, limit: int) -> list[Claimed]:
         invitations = sum(claimed.mail.topic == "invitation" for claimed in self.under_way.values())
         try:
-            return await ledger.claim(self.pool, limit, self.turns, INVITATIONS_AT_ONCE - invitations)
+            due = await ledger.claim(self.pool, limit, self.turns, INVITATIONS_AT_ONCE - invitations)
         except OUTAGE as error:
             log.warning("ledger_unavailable", reason=type(error).__name__)
+            waiting_for("Postgres")
             return []
+        working()
+        return due
 
     async def attempt(self, claimed: Claimed) -> None:
         """Bring one mail a step further. What can't be recorded is due again when its lease ends."""

@@ -20,7 +20,7 @@ class Settings(ServiceSettings):
 
     command_url: str
     service_token_file: Path
-    """Holds a token of kind service with the scopes `log personal all_tenants preferences`."""
+    """A token of kind service with the scopes `log personal all_tenants commands`."""
 
     smtp_url: SecretStr
     """smtp://[name:password@]host[:port], or smtps:// for TLS from the start."""

@@ -26,9 +26,9 @@ from vinculum_notifier.routing import Notification
 from vinculum_notifier.settings import Settings
 from vinculum_shared.contracts.topics import Topic
 from vinculum_shared.http.snapshots import FOR_TENANT
-from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import OUTAGE, Pool
 from vinculum_shared.signed import Signed
+from vinculum_shared.supervision import beat, set_within, waiting_for, working
 from vinculum_shared.token_file import TokenFile
 
 log = structlog.get_logger()
@@ -122,8 +122,11 @@ async def announce(settings: Settings, stop: asyncio.Event) -> None:
             try:
                 while wish := await pool.fetchrow(CLAIM, RETRY_FIRST, RETRY_LONGEST):
                     await announce_one(pool, http, token, wish)
+                    beat()
+                working()
             except (*OUTAGE, httpx2.HTTPError) as error:
                 log.warning("announce_interrupted", reason=type(error).__name__)
+                waiting_for("the command service" if isinstance(error, httpx2.HTTPError) else "Postgres")
             await set_within(stop, POLL_SECONDS)
 
 

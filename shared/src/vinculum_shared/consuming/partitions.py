@@ -43,8 +43,8 @@ class Claim:
 class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
     """Follows the group's assignments. Records of a partition count only once it is claimed.
 
-    aiokafka goes on fetching while `on_partitions_assigned` runs, and swallows what that raises: so what came before
-    the claim is dropped, and a failed claim is kept as `fatal`, for the loop to end on.
+    aiokafka goes on fetching while its listener runs, and swallows what that raises: so an assignment is only noted
+    here. The next poll claims it, and what came before the claim is dropped.
     """
 
     def __init__(self, consumer: AIOKafkaConsumer, pool: Pool, topic: str) -> None:
@@ -52,23 +52,21 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
         self.pool = pool
         self.topic = topic
         self.claims: dict[TopicPartition, Claim] = {}
-        self.fatal: BaseException | None = None
+        self.unclaimed = False
+        """The assignment is to be claimed (again) before anything else."""
         self.begun_at_end = False
         """Some partition is read from where it ended: what is before that has to come from the log."""
 
     async def on_partitions_revoked(self, _: set[TopicPartition]) -> None:
         self.claims.clear()
 
-    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        try:
-            await self.claim(assigned)
-        except BaseException as error:
-            self.fatal = error
-            raise
+    async def on_partitions_assigned(self, _: set[TopicPartition]) -> None:
+        self.unclaimed = True
 
-    async def claim(self, assigned: set[TopicPartition]) -> None:
+    async def claim(self) -> None:
         """Go to the stored offsets. A partition without one is read from its end: the log has the past in bulk."""
         self.claims.clear()
+        assigned = self.consumer.assignment()
         stored = {row["partition"]: row["next_offset"] for row in await self.pool.fetch(OFFSETS, self.topic)}
         new = [partition for partition in assigned if partition.partition not in stored]
         if new:
@@ -76,7 +74,9 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
             await keep_offsets(self.pool, self.topic, ends)
             self.begun_at_end = True
             stored |= ends
-        for partition in assigned:  # no await from here on: nothing is fetched between the seek and the claim
+        # No await from here on: nothing is fetched between the seek and the claim.
+        self.unclaimed = self.consumer.assignment() != assigned
+        for partition in assigned:
             with suppress(IllegalStateError):  # lost in the meantime
                 self.consumer.seek(partition, stored[partition.partition])
                 self.claims[partition] = Claim(stored[partition.partition], stored[partition.partition])
@@ -84,8 +84,8 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def poll(self) -> None:
         """Add what has come to the claims."""
-        if self.fatal is not None:
-            raise self.fatal
+        if self.unclaimed:
+            await self.claim()
         try:
             async with asyncio.timeout(BROKER_SECONDS_MAX):
                 polled = await self.consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH_RECORDS)
@@ -108,12 +108,18 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
                 if partition in self.claims:
                     self.claims[partition].held.clear()
 
-    async def commit_for_monitoring(self) -> None:
-        """Commit offsets for Kafka's own tools, which show the lag by them; nothing reads them back."""
-        if self.claims:
-            with suppress(KafkaError, TimeoutError):
-                async with asyncio.timeout(BROKER_SECONDS_MAX):
+    async def lacking(self) -> str | None:
+        """Return what is missing to read the topic. aiokafka does not say: it waits, and brings nothing.
+
+        Offsets are committed to find out, for Kafka's own tools, which show the lag by them; nothing reads them back.
+        """
+        try:
+            async with asyncio.timeout(BROKER_SECONDS_MAX):
+                if self.claims:
                     await self.consumer.commit({each: claim.first_unapplied for each, claim in self.claims.items()})
+                return None if self.topic in await self.consumer.topics() else f"the topic {self.topic}"
+        except (KafkaError, TimeoutError):
+            return "Kafka"
 
 
 def read(records: list[ConsumerRecord]) -> list[tuple[int, Line]]:

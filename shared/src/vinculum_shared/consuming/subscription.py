@@ -23,8 +23,8 @@ from vinculum_shared.consuming import parking
 from vinculum_shared.consuming.event_log import EventLog, Line, whole_commits
 from vinculum_shared.consuming.partitions import Partitions, keep_offsets
 from vinculum_shared.failpoints import reach
-from vinculum_shared.lifecycle import set_within
 from vinculum_shared.postgres import OUTAGE, Pool, columns
+from vinculum_shared.supervision import beat, set_within, waiting_for
 from vinculum_shared.telemetry import OperatorError
 
 log = structlog.get_logger()
@@ -58,8 +58,9 @@ class ShortenedLogError(OperatorError):
     """The log ends before what was applied: it was restored from an older state, and the service has to be rebuilt."""
 
 
-PASSES: Final = (*OUTAGE, KafkaError, httpx2.HTTPError, IncompleteLogError)
-"""What passes by itself. The batch is given up, and read again after a while."""
+WITHOUT_KAFKA: Final = (*OUTAGE, httpx2.HTTPError, IncompleteLogError)
+PASSES: Final = (*WITHOUT_KAFKA, KafkaError)
+"""What passes by itself. The batch is given up, and tried again after a while."""
 
 
 @dataclass(frozen=True)
@@ -91,36 +92,53 @@ class Subscription:
         self.compare_seconds = compare_seconds
         self._behind: dict[str, int] = {}
         self._backoff_seconds = BACKOFF_SECONDS_MIN
+        self._kafka_lacks: str | None = None
+        self._log_lacks: str | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Apply events until the event is set. Outages are waited out; every start begins at what the database says."""
         while not stop.is_set():
             try:
-                await self.consume(stop)
+                with kafka.own_cancellations():
+                    await self.consume(stop)
             except (RejectedError, *PASSES) as error:
-                log.warning("subscription_interrupted", reason=parking.reason(error), seconds=self._backoff_seconds)
-                await set_within(stop, self._backoff_seconds)
-                self._backoff_seconds = min(2 * self._backoff_seconds, BACKOFF_SECONDS_MAX)
+                await self._wait_out(error, stop)
 
     async def consume(self, stop: asyncio.Event) -> None:
-        """Be a member of the group once. Polls even without partitions, which aiokafka needs to join again."""
+        """Be a member of the group once. Only Kafka can end that: the others' outages are waited out as a member.
+
+        Polls even without partitions, which aiokafka needs to join again.
+        """
         await self.compare(at_once=False)
         async with self.membership() as partitions:
-            compare_at = time.monotonic() + self.compare_seconds
+            compare_at, polled = time.monotonic() + self.compare_seconds, False
             while not stop.is_set():
                 try:
-                    await partitions.poll()
-                    reach("subscription.polled")
+                    if not polled:
+                        await partitions.poll()
+                        reach("subscription.polled")
+                    polled = True  # what an outage keeps from being applied is not added to
                     await self.take(partitions)
+                    polled = False
                     if partitions.begun_at_end or time.monotonic() > compare_at:
                         at_once, partitions.begun_at_end = partitions.begun_at_end, False
                         await self.compare(at_once=at_once)
-                        await partitions.commit_for_monitoring()
+                        self._kafka_lacks = await partitions.lacking()
                         compare_at = time.monotonic() + self.compare_seconds
+                    self._backoff_seconds = BACKOFF_SECONDS_MIN
+                    waiting_for(" and ".join(filter(None, (self._kafka_lacks, self._log_lacks))) or None)
                 except RejectedError:
                     metrics.CAS_REJECTIONS.inc()
                     log.warning("batch_rejected", topic=self.topic)
-                    await partitions.claim(partitions.consumer.assignment())
+                    partitions.unclaimed, polled = True, False
+                except WITHOUT_KAFKA as error:
+                    await self._wait_out(error, stop)
+
+    async def _wait_out(self, error: Exception, stop: asyncio.Event) -> None:
+        log.warning("subscription_interrupted", reason=parking.reason(error), seconds=self._backoff_seconds)
+        waiting_for(whom(error))
+        await set_within(stop, self._backoff_seconds)
+        self._backoff_seconds = min(2 * self._backoff_seconds, BACKOFF_SECONDS_MAX)
 
     @asynccontextmanager
     async def membership(self) -> AsyncIterator[Partitions]:
@@ -131,7 +149,7 @@ class Subscription:
             consumer.subscribe([self.topic], listener=partitions)
             yield partitions
         finally:
-            with suppress(TimeoutError, KafkaError):
+            with suppress(TimeoutError, KafkaError), kafka.own_cancellations():
                 await asyncio.wait_for(consumer.stop(), LEAVE_SECONDS_MAX)
 
     async def take(self, partitions: Partitions) -> None:
@@ -180,7 +198,7 @@ class Subscription:
                 await parking.apply_or_park(connection, self.apply, lines)
             reach("subscription.applied")
         reach("subscription.committed")
-        self._backoff_seconds = BACKOFF_SECONDS_MIN
+        beat()
         metrics.APPLIED.inc(len(lines))
         if moves:
             metrics.CONSUMER_LAG_SECONDS.set(age_seconds(max(when for *_, when in moves)))
@@ -230,8 +248,10 @@ class Subscription:
                 return
             for tenant, position in (await self.positions(stuck)).items():
                 await self.catch_up(tenant, position, theirs[tenant])
+            self._log_lacks = None
         except (httpx2.HTTPError, IncompleteLogError) as error:
             log.warning("log_unavailable", reason=type(error).__name__)
+            self._log_lacks = whom(error)
 
     async def positions(self, tenants: Collection[str]) -> dict[str, int]:
         found = {row["tenant"]: row["position"] for row in await self.pool.fetch(POSITIONS, list(tenants))}
@@ -248,6 +268,18 @@ class Subscription:
         for line in await self.event_log.after(tenant, position, limit=1):
             lag_seconds = age_seconds(line.recorded_at)
         return Freshness(position=position, lag_events=max(0, end - position), lag_seconds=lag_seconds)
+
+
+def whom(error: Exception) -> str | None:
+    """Return what an error shows to be away."""
+    match error:
+        case RejectedError():
+            return None
+        case KafkaError():
+            return "Kafka"
+        case httpx2.HTTPError() | IncompleteLogError():
+            return "the log of the command service"
+    return "Postgres"
 
 
 def following(lines: Iterable[Line], positions: Mapping[str, int]) -> tuple[list[Line], dict[str, int]]:

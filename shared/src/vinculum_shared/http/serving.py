@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
@@ -20,7 +20,8 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vinculum_shared import metrics, problems, telemetry
-from vinculum_shared.http import api_docs, requests
+from vinculum_shared.http import api_docs, health, requests
+from vinculum_shared.http.health import Check
 from vinculum_shared.problems import (
     FieldError,
     Forbidden,
@@ -30,17 +31,12 @@ from vinculum_shared.problems import (
     Problem,
     TooLarge,
     Unauthorized,
-    Unavailable,
 )
 
 log = structlog.get_logger()
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 BODY_SECONDS_MAX: Final = 60.0
-CHECK_SECONDS_MAX: Final = 3.0
-
-Check = Callable[[Request], Awaitable[None]]
-"""Raises if what the service needs isn't there."""
 
 SECURITY_HEADERS: Final = (
     (b"cache-control", b"no-store"),
@@ -54,10 +50,6 @@ class TooSlow(Problem):
     """The body did not come in time."""
 
     status = 408
-
-
-class NotReady(Unavailable):
-    """Something that the service needs isn't there."""
 
 
 class Internal(Problem):
@@ -96,14 +88,16 @@ def create_app(
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]],
     routers: Sequence[APIRouter],
     checks: Mapping[str, Check],
+    able_without: Collection[str] = (),
     larger_bodies: Mapping[str, int] | None = None,
 ) -> FastAPI:
     """Make a service's application.
 
-    `lifespan` yields what handlers find in `request.state`; `larger_bodies` names paths and their limits.
+    `lifespan` yields what handlers find in `request.state`; `able_without` names the parts that may wait for something
+    while the service is ready; `larger_bodies` names paths and their limits.
     """
     # As routes of the application itself: an included router is searched twice for each request.
-    routes = [route for router in (health(checks), *routers) for route in router.routes]
+    routes = [route for router in (health_routes(checks, able_without), *routers) for route in router.routes]
     for route in routes:
         if isinstance(route, APIRoute):
             route.responses = PROBLEM_RESPONSES | route.responses
@@ -133,24 +127,18 @@ def create_app(
     return app
 
 
-def health(checks: Mapping[str, Check]) -> APIRouter:
+def health_routes(checks: Mapping[str, Check], able_without: Collection[str]) -> APIRouter:
     router = APIRouter(prefix="/health", tags=["health"])
 
     @router.get("/live")
-    async def live() -> dict[str, str]:
-        """Say that the process answers."""
-        return {"status": "ok"}
+    async def live() -> dict[str, Any]:
+        """Say that every part of the process shows signs of life."""
+        return health.live()
 
     @router.get("/ready")
-    async def ready(request: Request) -> dict[str, str]:
-        """Say if what the service needs is there."""
-        results = await asyncio.gather(
-            *(asyncio.wait_for(check(request), CHECK_SECONDS_MAX) for check in checks.values()), return_exceptions=True
-        )
-        failed = {name: type(result).__name__ for name, result in zip(checks, results, strict=True) if result}
-        if failed:
-            raise NotReady(checks=failed)
-        return {"status": "ok"}
+    async def ready(request: Request) -> dict[str, Any]:
+        """Say that all is there that the service needs, or what isn't."""
+        return await health.ready(request, checks, able_without)
 
     return router
 

@@ -1,0 +1,54 @@
+"""Whether a process is alive, and ready: asked on a service's own port, and on each process's metrics port."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Final
+
+from starlette.requests import Request
+
+from vinculum_shared import supervision
+from vinculum_shared.postgres import OUTAGE
+from vinculum_shared.problems import Problem, Unavailable
+
+CHECK_SECONDS_MAX: Final = 3.0
+
+Check = Callable[[Request], Awaitable[None]]
+"""Raises if what the service needs isn't there."""
+
+
+class NotAlive(Unavailable):
+    """A part of the process hangs. Restart the process."""
+
+
+class NotReady(Unavailable):
+    """Something that the service needs isn't there."""
+
+
+def live() -> dict[str, Any]:
+    """Say that every part of the process shows signs of life."""
+    if stalled := supervision.stalled():
+        raise NotAlive(_sentences(stalled), parts=stalled)
+    return {"status": "ok"}
+
+
+async def ready(request: Request, checks: Mapping[str, Check], able_without: Collection[str] = ()) -> dict[str, Any]:
+    """Say that all is there that the service needs; what a part in `able_without` waits for is said and no more."""
+    results = await asyncio.gather(
+        *(asyncio.wait_for(check(request), CHECK_SECONDS_MAX) for check in checks.values()), return_exceptions=True
+    )
+    failed = {name: _words(result) for name, result in zip(checks, results, strict=True) if result}
+    restarting, waiting = supervision.unready()
+    failed |= restarting | {part: what for part, what in waiting.items() if part not in able_without}
+    if failed:
+        raise NotReady(_sentences(failed), checks=failed)
+    return {"status": "ok"} | ({"waiting": waiting} if waiting else {})
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, OUTAGE):
+        return "Postgres does not answer."
+    return error.detail if isinstance(error, Problem) else f"Failed with {type(error).__name__}."
+
+
+def _sentences(parts: Mapping[str, str]) -> str:
+    return " ".join(f"{name}: {said}" for name, said in parts.items())
