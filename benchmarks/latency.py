@@ -22,7 +22,8 @@ from over_http import batches, body, second_process
 from servers import PARTITIONS, Servers
 from vinculum_devstack import ports
 from vinculum_devstack.processes import Part
-from vinculum_devstack.services import Services, is_ready, write_service_tokens
+from vinculum_devstack.service_tokens import write_service_tokens
+from vinculum_devstack.services import Services, is_ready
 from vinculum_devstack.tokens import mint
 from vinculum_shared import kafka
 from vinculum_shared.settings import TOPIC

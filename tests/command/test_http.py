@@ -305,3 +305,25 @@ async def test_a_service_for_all_tenants_names_one(service: Service) -> None:
     )
     reader = service.service("queries", firm.tenant)
     assert await firm.refused("POST", "/accounts", {"name": "A"}, token=reader) == (403, "forbidden")
+
+
+async def test_a_service_needs_the_scope_for_what_it_does(service: Service) -> None:
+    firm = await service.register("perfex")
+    crm, hr, notifier = (service.service(scope, firm.tenant) for scope in ("commands", "admin", "preferences"))
+    staff = {"name": "A", "email": "a@example.com", "roles": ["admin"]}
+    administration = (
+        ("POST", "/staff", staff),
+        ("PUT", "/policy", {"profile": "perfex", "overrides": {"min_contacts_per_account": 1}}),
+        ("PATCH", f"/tenants/{firm.tenant}", {"name": "B"}),
+    )
+    for method, path, body in administration:
+        for token in (crm, notifier):
+            assert await firm.refused(method, path, body, token=token) == (403, "forbidden"), path
+        await firm.done(method, path, body, token=hr)
+    assert await firm.refused("POST", "/accounts", {"name": "A"}, token=hr) == (403, "forbidden")
+    account = await firm.account(new_contacts=[{"first_name": "B"}])
+    contact = await firm.contact(link_accounts=[{"account_id": account}])
+    path = f"/accounts/{account}/contacts/{contact}/notifications"
+    await firm.done("PUT", path, {"topics": {"invoice": False}}, token=notifier)
+    assert await firm.refused("PUT", path, {"topics": {"invoice": True}}, token=notifier) == (403, "forbidden")
+    await firm.done("PUT", path, {"topics": {"invoice": True}}, token=crm)

@@ -1,11 +1,15 @@
 """Readers of the log who wait for more: what they cost others, and what they outlive."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
+import jwt
 import pytest
 
 from support.databases import as_admin
@@ -27,7 +31,7 @@ async def test_access_is_decided_while_streams_wait_for_postgres_and_they_outliv
     async with AsyncExitStack() as stack, asyncio.timeout(20):
         async with events_locked(service, postgres) as db:
             streams = [await stack.enter_async_context(followed(firm, after=3)) for _ in range(STREAMS)]
-            assert {await anext(lines) for lines in streams} == {": the log"}
+            assert {await anext(lines) for lines in streams} == {"retry: 2000"}
 
             async def all_connections_wait() -> bool:
                 return bool(await db.fetchval(WAITING) == CONNECTIONS)
@@ -41,8 +45,41 @@ async def test_access_is_decided_while_streams_wait_for_postgres_and_they_outliv
             while (said := await next_said(lines)) == ": still here":
                 pass
             assert said == "id: 4"
-            assert await anext(lines) == "event: AccountCreated"
             assert str(account) in await anext(lines)
+
+
+@pytest.mark.parametrize("change", [("POST", "/deactivate", None), ("PATCH", "", {"roles": ["operator"]})])
+async def test_a_reader_who_may_no_longer_read_is_shown_nothing_more(
+    service: Service, change: tuple[str, str, Any]
+) -> None:
+    firm, viewer = await service.register("dynamics"), uuid4()
+    await firm.done("POST", "/staff", {"id": viewer, "name": "V", "email": "v@example.com", "roles": ["viewer"]})
+    reader = replace(firm, token=firm.staff(firm.tenant, viewer, "viewer", "operator"))
+    last = (await firm.done("GET", "/log/positions"))["positions"][firm.tenant]
+    async with asyncio.timeout(60), followed(reader, after=last) as lines:
+        assert await anext(lines) == "retry: 2000"
+        waiting = asyncio.create_task(reader.refused("GET", "/log", params={"after": last, "wait": 30}, timeout=60))
+        method, path, body = change
+        await firm.done(method, f"/staff/{viewer}{path}", body)
+        await firm.account()
+        assert [line async for line in lines if line and not line.startswith(":")] == []
+        assert await waiting == (403, "forbidden")
+
+
+async def test_a_stream_and_a_wait_end_with_their_token(service: Service) -> None:
+    firm = await service.register("dynamics")
+    sub = jwt.decode(firm.token, options={"verify_signature": False})["sub"]
+    for seconds in (2, 10, 50):  # the longer ones are for a machine that is busy
+        expires = int(time.time()) + seconds
+        token = firm.issuer.token(kind="staff", sub=sub, tenant=firm.tenant, roles=["admin"], exp=expires)
+        reader = replace(firm, token=token)
+        if (await reader.ask("GET", "/log/positions")).status_code == 200:
+            break
+    waiting = asyncio.create_task(reader.refused("GET", "/log", params={"after": 3, "wait": 30}, timeout=60))
+    async with asyncio.timeout(90), followed(reader, after=3) as lines:
+        assert await anext(lines) == "retry: 2000"
+        assert [line async for line in lines if line and not line.startswith(":")] == []
+        assert await waiting == (401, "unauthorized")
 
 
 @asynccontextmanager

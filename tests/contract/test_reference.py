@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from inspect import getdoc
 from typing import Any, Final, TypeVar
 
 import pytest
@@ -88,9 +89,8 @@ def test_every_command_refuses_fields_that_it_does_not_know() -> None:
 
 def test_every_command_says_what_it_is_for() -> None:
     for name, command in COMMANDS.items():
-        docstring = command.__dict__["__doc__"]
-        assert docstring, name
-        assert f"### {name}\n\n{docstring}" in COMMITTED["commands.md"]
+        assert command.__dict__["__doc__"], name
+        assert f"### {name}\n\n{getdoc(command)}\n" in COMMITTED["commands.md"]
 
 
 def test_every_command_has_a_route() -> None:

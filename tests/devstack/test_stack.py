@@ -18,7 +18,7 @@ from vinculum_devstack import ports
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
-EVERYTHING = ["command", "kafka", "mail-sink", "notifier", "postgres", "projection"]
+EVERYTHING = ["command", "kafka", "mail-sink", "notifier", "postgres", "projection", "service-tokens"]
 STOP_SECONDS = 60.0
 BAKERY, NORA = "01990000-0000-7000-8000-000000000101", "01990000-0000-7000-8000-000000000201"  # of samples/people
 

@@ -15,14 +15,13 @@ from support.notifier import MOVE, Notifier, running, settings_for
 from support.service import Service, command_service
 from support.tokens import Issuer
 from support.waiting import until
+from vinculum_devstack.service_tokens import SCOPES
 from vinculum_notifier.consume import apply
 from vinculum_notifier.unsubscribe import announce
 from vinculum_shared.consuming.event_log import open_log
 from vinculum_shared.token_file import TokenFile
 
 pytestmark = pytest.mark.integration
-
-SCOPES = "log personal all_tenants commands"
 
 
 @dataclass
@@ -58,7 +57,7 @@ async def both(postgres: str, mails: MailServer, issuer: Issuer, tmp_path: Path)
             command_url=str(service.http.base_url),
             invitation_key=service.settings.invitation_key.get_secret_value(),
         )
-        token = issuer.token(kind="service", sub="vinculum-notifier", scope=SCOPES)
+        token = issuer.token(kind="service", sub="vinculum-notifier", scope=" ".join(SCOPES["notifier"]))
         settings.service_token_file.write_text(token)
         async with running(settings, issuer) as notifier:
             yield Both(await service.register("perfex"), notifier)

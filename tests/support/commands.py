@@ -23,7 +23,7 @@ from vinculum_shared.contracts.events import Event
 from vinculum_shared.postgres import Pool
 
 PLATFORM: Final = Caller(kind="platform", id="vinculum")
-SERVICE: Final = Caller(kind="service", id="crm", scopes=frozenset({"commands"}))
+SERVICE: Final = Caller(kind="service", id="crm", scopes=frozenset({"commands", "admin"}))
 
 
 @dataclass

@@ -32,7 +32,8 @@ from vinculum_devstack.kafka import Kafka
 from vinculum_devstack.keys import keys, make_keys
 from vinculum_devstack.postgres import Postgres, end_orphans
 from vinculum_devstack.processes import Part, Processes, Program
-from vinculum_devstack.services import Services, is_ready, write_service_tokens
+from vinculum_devstack.service_tokens import write_service_tokens
+from vinculum_devstack.services import Services, is_ready
 from vinculum_devstack.stack import side_by_side
 from vinculum_devstack.tokens import mint
 from vinculum_notifier import settings as notifier

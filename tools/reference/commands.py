@@ -1,16 +1,16 @@
 """The catalogue of commands, to be read."""
 
 from collections.abc import Iterator
+from inspect import getdoc
 from itertools import groupby
 from typing import Final
 
 from reference.markdown import Schema, code, in_words, table
 from reference.schemas import Untitled
 from vinculum_command.domain.access import AcceptInvitation
-from vinculum_command.domain.commands import ROLES_FOR, Command
+from vinculum_command.domain.commands import Command, givers
 from vinculum_command.http.openapi import Acceptance
 from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, ROUTES
-from vinculum_shared.contracts.staff import Role
 
 INTRODUCTION: Final = """\
 # Commands
@@ -38,24 +38,13 @@ def noun_of(command: type[Command]) -> str:
 
 def command_section(command: type[Command]) -> Iterator[str]:
     yield f"### {command.__name__}\n"
-    yield f"{command.__doc__}\n"
+    yield f"{getdoc(command)}\n"
     for route, each in ROUTES.items():
         if each is command:
             method, path = route.split(" ")
             yield f"`{method} /v1{path}`\n"
     yield f"Given by {givers(command)}.\n"
     yield from field_table(command.model_json_schema(schema_generator=Untitled), PATH_FIELDS[command])
-
-
-def givers(command: type[Command]) -> str:
-    if command.ROLE == "platform":
-        return "a platform token"
-    *others, last = [role for role in ORDER if role in ROLES_FOR[command.ROLE]]
-    roles = f"{', '.join(others)} or {last}" if others else last
-    return f"staff with the role {roles}, and services with the scope commands"
-
-
-ORDER: Final[tuple[Role, ...]] = ("admin", "manager", "agent")
 
 
 def field_table(model: Schema, in_path: frozenset[str]) -> Iterator[str]:

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from vinculum_devstack.keys import make_keys, service_secrets, write_secret
-from vinculum_devstack.services import SERVICES, write_service_tokens
+from vinculum_devstack.service_tokens import write_service_tokens
+from vinculum_devstack.services import SERVICES
 
 
 def main(folder: Annotated[Path, typer.Argument()]) -> None:

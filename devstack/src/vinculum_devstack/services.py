@@ -9,17 +9,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 import httpx2
 
-from vinculum_devstack.keys import jwks, keys, service_secrets, write_secret
+from vinculum_devstack.keys import jwks, keys, service_secrets
 from vinculum_devstack.ports import HOST
 from vinculum_devstack.processes import Program
-from vinculum_devstack.tokens import mint
+from vinculum_devstack.service_tokens import token_file
 
 SERVICES: Final = ("command", "projection", "notifier")
-SCOPES: Final = {
-    "projection": ("log", "personal", "all_tenants", "queries"),
-    "notifier": ("log", "personal", "all_tenants", "commands"),
-}
-SERVICE_TOKEN_SECONDS: Final = 365 * 24 * 3_600  # made anew at each start
 READY_TIMEOUT_SECONDS: Final = 2.0
 
 
@@ -70,16 +65,6 @@ class Services:
         password = keys(self.data)["database_passwords"][service]
         server = url.netloc.rpartition("@")[2]
         return urlunsplit(url._replace(netloc=f"{role}:{password}@{server}", path=f"/{role}"))
-
-
-def write_service_tokens(data: Path) -> None:
-    for service, scopes in SCOPES.items():
-        token = mint(data, kind="service", sub=service, scopes=scopes, expires_seconds=SERVICE_TOKEN_SECONDS)
-        write_secret(token_file(data, service), token)
-
-
-def token_file(data: Path, service: str) -> Path:
-    return data / f"{service}.token"
 
 
 async def is_ready(url: str) -> bool:

@@ -17,7 +17,8 @@ from vinculum_devstack.postgres import Postgres, end_orphans
 from vinculum_devstack.problems import StackError
 from vinculum_devstack.processes import Part, Processes, Program
 from vinculum_devstack.progress import Progress
-from vinculum_devstack.services import SERVICES, Services, is_ready, write_service_tokens
+from vinculum_devstack.service_tokens import write_service_tokens
+from vinculum_devstack.services import SERVICES, Services, is_ready
 from vinculum_devstack.tenants import register_demo_tenants
 from vinculum_devstack.tokens import mint
 from vinculum_shared.settings import TOPIC
@@ -43,12 +44,12 @@ class Stack:
 
     async def start(self, progress: Progress, *, samples: bool) -> None:
         """Start what doesn't run, and what runs with other settings. If that fails, stop what was started."""
-        postgres, others = self._postgres_part(), [self._mail_sink(), *self._kafka_part()]
+        postgres, others = self._postgres_part(), [self._mail_sink(), self._service_tokens(), *self._kafka_part()]
         services = [self._service(name) for name in SERVICES]
         await self._make_room([*postgres, *others, *services])
         try:
-            await side_by_side(self._bring_up(others, progress), self._databases(postgres, progress))
             write_service_tokens(self.data)
+            await side_by_side(self._bring_up(others, progress), self._databases(postgres, progress))
             await self._bring_up(services, progress)
             with progress.step("demo tenants"):
                 await register_demo_tenants(self.services.url("command"), mint(self.data, kind="platform"))
@@ -91,6 +92,10 @@ class Stack:
         program = Program("mail-sink", [*module, str(self.data / "mail"), "--port", str(port)])
         return Part(program, lambda: ports.answers(port), ports=("smtp",))
 
+    def _service_tokens(self) -> Part:
+        module = [sys.executable, "-m", "vinculum_devstack.service_tokens"]
+        return Part(Program("service-tokens", [*module, str(self.data)]), always_ready)
+
     def _service(self, name: str) -> Part:
         program = self.services.program(name)
         return Part(program, lambda: is_ready(self.services.url(name)), ports=(name, f"{name}_metrics"))
@@ -108,6 +113,10 @@ class Stack:
                 await self.processes.bring_up(part)
 
         await side_by_side(*(bring_up(part) for part in parts if not self.processes.running(part.program.name)))
+
+
+async def always_ready() -> bool:
+    return True
 
 
 async def down(data: Path) -> None:

@@ -134,11 +134,29 @@ class TestWhoMayGiveACommand:
         assert allowed(case, caller) == set()
         assert allowed(case, Caller(kind="staff", id=str(uuid4()), roles=frozenset({"admin"}))) == set()
 
-    def test_services_with_the_scope(self) -> None:
-        case = Case.under("zoho")
-        assert allowed(case, SERVICE) == EVERYDAY | ADMINISTRATION
-        others = frozenset({"queries", "log", "personal", "all_tenants"})
-        assert allowed(case, Caller(kind="service", id="crm", scopes=others)) == set()
+    @pytest.mark.parametrize(
+        ("scopes", "may"),
+        [
+            ({"commands"}, EVERYDAY),
+            ({"admin"}, ADMINISTRATION),
+            ({"commands", "admin"}, EVERYDAY | ADMINISTRATION),
+            ({"preferences"}, set()),  # which turns topics off, and this turns one on
+            ({"queries", "log", "personal", "all_tenants"}, set()),
+        ],
+    )
+    def test_services_by_their_scopes(self, scopes: set[str], may: set[type[Command]]) -> None:
+        assert allowed(Case.under("zoho"), Caller(kind="service", id="crm", scopes=frozenset(scopes))) == may
+
+    def test_a_service_for_preferences_only_turns_topics_off(self) -> None:
+        case = Case.under("perfex")
+        account, contact = case.linked("b@example.com")
+        notifier = Caller(kind="service", id="notifier", scopes=frozenset({"preferences"}))
+        pair = {"account_id": account, "contact_id": contact}
+        off = SetNotifications.model_validate({**pair, "topics": {"invoice": False, "task": False}})
+        case.given(off, by=notifier)
+        for topics in ({"invoice": True}, {"invoice": True, "task": False}):
+            case.refused(SetNotifications.model_validate({**pair, "topics": topics}), Forbidden, by=notifier)
+        case.refused(SetPermissions.model_validate({**pair, "features": []}), Forbidden, by=notifier)
 
     def test_the_platform_registers_tenants_and_does_nothing_else(self) -> None:
         assert allowed(Case.under("zoho"), PLATFORM) == {RegisterTenant}

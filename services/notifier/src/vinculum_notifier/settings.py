@@ -20,7 +20,7 @@ class Settings(ServiceSettings):
 
     command_url: str
     service_token_file: Path
-    """A token of kind service with the scopes `log personal all_tenants commands`."""
+    """Holds a token of kind service with the scopes `log personal all_tenants preferences`."""
 
     smtp_url: SecretStr
     """smtp://[name:password@]host[:port], or smtps:// for TLS from the start."""

@@ -1,7 +1,7 @@
 """What a command is, who may give it, and what it answers besides events."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, ClassVar, Final, Literal, TypeVar
@@ -23,12 +23,15 @@ from vinculum_shared.problems import Invalid, invalid
 
 V = TypeVar("V", bound=Value)
 
-ROLES_FOR: Final[dict[str, frozenset[Role]]] = {
-    "admin": frozenset({"admin"}),
-    "manager": frozenset({"admin", "manager"}),
-    "agent": frozenset({"admin", "manager", "agent"}),
+ROLES_FOR: Final[dict[str, tuple[Role, ...]]] = {
+    "admin": ("admin",),
+    "manager": ("admin", "manager"),
+    "agent": ("admin", "manager", "agent"),
 }
 """Who may give a command that needs a role."""
+
+SCOPE_FOR: Final[dict[str, str]] = {"admin": "admin", "manager": "commands", "agent": "commands"}
+"""The scope that a service needs for a command that needs a role."""
 
 Needs = Role | Literal["platform", "contact", "system"]
 """What a command needs its caller to be: staff in a role, or something else altogether."""
@@ -94,6 +97,15 @@ class Command(Input):
     def target(self) -> str:
         """The stream whose version the answer gives, and If-Match compares."""
         return named(self.TARGET, self.__dict__)
+
+    @classmethod
+    def scopes(cls) -> frozenset[str]:
+        """Return the scopes of which a service needs one to give commands of this type."""
+        return frozenset({SCOPE_FOR[cls.ROLE]} if cls.ROLE in SCOPE_FOR else ())
+
+    def allows(self, caller: Caller) -> bool:  # noqa: ARG002  most have nothing to add
+        """Return whether a caller who may give commands of this type may give this one."""
+        return True
 
     def answer_id(self) -> str:
         """Give the id of what the command is about."""
@@ -163,10 +175,13 @@ def decide(order: Order, heads: Heads) -> tuple[list[Caution], list[Command]]:
     """Move the heads by what the command makes happen. Raises a rejection, or Unread."""
     cautions: list[Caution] = []
     following: list[Command] = []
-    authorise(order, heads)
+    caller = acting(order.caller, heads)
+    authorise(caller, type(order.command))
+    if not order.command.allows(caller):
+        raise Forbidden("The token's scope does not allow the command with these fields.")
     if heads.rules.policy is None and order.command.ROLE != "platform":
         raise TenantNotFound(tenant=order.tenant)
-    heads.limited_to = _limited_to(order.caller, heads)
+    heads.limited_to = _limited_to(caller, heads)
     order.command.check(heads)
     version = heads.version(order.command.target)
     for yielded in order.command.decide(heads):
@@ -192,27 +207,42 @@ def reads(order: Order) -> Iterable[Readable]:
     yield from order.command.reads()
 
 
-def authorise(order: Order, heads: Heads) -> None:
-    """Let the caller give this command, or raise Forbidden. Staff have the rights that token and record both give."""
-    caller, command = order.caller, order.command
+def authorise(caller: Caller, command: type[Command]) -> None:
+    """Raise Forbidden unless the caller's roles or scopes allow commands of this type."""
     match caller.kind:
         case "system":
-            return
-        case "platform":
-            allowed = command.ROLE == "platform"
+            allowed = True
+        case "platform" | "contact":
+            allowed = caller.kind == command.ROLE
         case "service":
-            allowed = "commands" in caller.scopes and command.ROLE in ROLES_FOR
-        case "contact":
-            allowed = command.ROLE == "contact"
+            allowed = not command.scopes().isdisjoint(caller.scopes)
         case "staff":
-            staff = heads.staff(StaffId(UUID(caller.id)))
-            allowed = staff.active and bool(_roles(caller, staff) & ROLES_FOR.get(command.ROLE, frozenset()))
+            allowed = not caller.roles.isdisjoint(ROLES_FOR.get(command.ROLE, ()))
     if not allowed:
-        raise Forbidden
+        raise Forbidden(f"{command.__name__} is given by {givers(command)}.")
 
 
-def _roles(caller: Caller, staff: StaffUser) -> frozenset[str]:
-    return caller.roles.intersection(staff.profile.roles if staff.profile else ())
+def givers(command: type[Command]) -> str:
+    """Say who may give commands of this type."""
+    if command.ROLE not in ROLES_FOR:
+        return f"a {command.ROLE} token"
+    roles, scopes = ROLES_FOR[command.ROLE], sorted(command.scopes())
+    return f"staff with the role {_either(roles)}, and services with the scope {_either(scopes)}"
+
+
+def _either(words: Iterable[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def acting(caller: Caller, heads: Heads) -> Caller:
+    """Return the caller with the rights that count: staff have those that token and record both give."""
+    if caller.kind != "staff":
+        return caller
+    staff = heads.staff(StaffId(UUID(caller.id)))
+    if staff.profile is None or not staff.active:
+        raise Forbidden("The token's subject is not an active staff user of this tenant.")
+    return replace(caller, roles=caller.roles.intersection(staff.profile.roles))
 
 
 def _limited_to(caller: Caller, heads: Heads) -> StaffId | None:
@@ -222,5 +252,5 @@ def _limited_to(caller: Caller, heads: Heads) -> StaffId | None:
     staff_id = StaffId(UUID(caller.id))
     staff = heads.staff(staff_id)
     assert staff.profile
-    limited = heads.policy.limits_access(_roles(caller, staff), limited_accounts=staff.profile.limits.accounts)
+    limited = heads.policy.limits_access(caller.roles, limited_accounts=staff.profile.limits.accounts)
     return staff_id if limited else None

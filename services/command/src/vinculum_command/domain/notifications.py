@@ -6,7 +6,7 @@ from typing import ClassVar, Final
 from pydantic import Field
 
 from vinculum_command.domain.access import pair_keys
-from vinculum_command.domain.commands import Caution, Command, Decision, MailWithoutPermission, TopicUncovered
+from vinculum_command.domain.commands import Caller, Caution, Command, Decision, MailWithoutPermission, TopicUncovered
 from vinculum_command.domain.heads.contacts import Contact
 from vinculum_command.domain.heads.links import Coverage, Link, Reached
 from vinculum_command.domain.heads.view import Heads, Readable
@@ -53,7 +53,10 @@ class SetPermissions(Command):
 
 
 class SetNotifications(Command):
-    """Turn mail about topics on or off, for the link or for one of its addresses. Topics left out stay (PX-7, PX-8)."""
+    """Turn mail about topics on or off, for the link or for one of its addresses. Topics left out stay (PX-7, PX-8).
+
+    The scope `preferences` only allows turning topics off.
+    """
 
     TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
 
@@ -61,6 +64,13 @@ class SetNotifications(Command):
     contact_id: ContactId
     topics: Mapping[Topic, Flag] = Field(min_length=1)
     email_id: EmailId | None = None
+
+    @classmethod
+    def scopes(cls) -> frozenset[str]:
+        return super().scopes() | {"preferences"}
+
+    def allows(self, caller: Caller) -> bool:
+        return caller.kind != "service" or "commands" in caller.scopes or not any(self.topics.values())
 
     def reads(self) -> Iterable[Readable]:
         return pair_keys(self.account_id, self.contact_id)

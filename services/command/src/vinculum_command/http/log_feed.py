@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Final, cast
 from uuid import UUID
 
@@ -15,11 +16,11 @@ from vinculum_command.http.callers import Bearer, may_read
 from vinculum_command.reading import Filter, Line
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.contracts.envelope import NDJSON
-from vinculum_shared.http.principals import Principal
+from vinculum_shared.http.principals import Principal, bearer
 from vinculum_shared.http.readers import OPERATORS, READERS
 from vinculum_shared.http.snapshots import of_tenant
-from vinculum_shared.postgres import Pool
-from vinculum_shared.problems import Forbidden, Invalid, TooMany, Unavailable
+from vinculum_shared.postgres import Connection, Pool
+from vinculum_shared.problems import Forbidden, Invalid, TooMany, Unauthorized, Unavailable
 from vinculum_shared.supervision import set_within
 
 router = APIRouter(prefix="/v1", tags=["log"])
@@ -28,7 +29,7 @@ SSE: Final = "text/event-stream"
 PAGE_MAX: Final = 1_000
 WAIT_SECONDS_MAX: Final = 30
 KEEP_ALIVE_SECONDS: Final = 15.0
-LOOK_SECONDS: Final = 5.0  # a doorbell that was not heard costs a reader no more than this
+LOOK_SECONDS: Final = 4.0  # until a reader learns of what no doorbell was heard for, or that its rights have ended
 PAUSE_SECONDS: Final = 1.0  # of a stream, when Postgres did not answer it
 RECONNECT_MS: Final = 2_000  # how long a browser waits before it opens a stream again
 STREAMS_MAX: Final = 500
@@ -56,16 +57,14 @@ async def log(
     A service for all tenants that names none reads everything, after `tenant:position`, in that order; not live.
     """
     only = Filter(_types(types), account_id, contact_id)
-    personal = principal.sees_personal
     if principal.kind == "service" and principal.tenant is None:
         _of_all_tenants(principal, only)
         async with cast(Pool, request.state.log).acquire() as db:
-            lines = await reading.log_of_all(db, _place(after), limit, personal=personal)
+            lines = await reading.log_of_all(db, _place(after), limit, personal=principal.sees_personal)
         return _page(lines, None)
-    await _may_read_log(request, principal)
-    feed = Feed(request, principal.the_tenant, only, personal=personal)
+    feed = Feed(request, principal, only)
     if SSE in request.headers.get("accept", ""):
-        return feed.live(_position(last_event_id, "Last-Event-ID") if last_event_id else _position(after))
+        return await feed.live(_position(last_event_id, "Last-Event-ID") if last_event_id else _position(after))
     lines, reached = await feed.page(_position(after), limit, wait)
     return _page(lines, None if only.is_all else reached, reached)
 
@@ -86,17 +85,27 @@ async def positions(request: Request, principal: Bearer) -> Response:
 
 
 class Feed:
-    """One reader's log of one tenant."""
+    """One reader's log of one tenant. Each look checks the reader's rights in the snapshot that it reads."""
 
-    def __init__(self, request: Request, tenant: str, only: Filter, *, personal: bool) -> None:
+    def __init__(self, request: Request, principal: Principal, only: Filter) -> None:
+        self._request = request
         self._pool: Pool = request.state.feed
         self._news: News = request.state.news
         self._stop: asyncio.Event = request.state.stop
         self._streams: asyncio.Semaphore = request.state.streams
-        self._tenant, self._only, self._personal = tenant, only, personal
+        self._tenant, self._only, self._personal = principal.the_tenant, only, principal.sees_personal
+
+    @asynccontextmanager
+    async def allowed(self, pool: Pool) -> AsyncIterator[Connection]:
+        """Read as somebody whose token has not expired, and who may read the whole log."""
+        principal = await bearer(self._request, self._request.query_params.get("tenant"))
+        async with of_tenant(pool, self._tenant) as db:
+            if await may_read(db, principal, scope="log"):
+                raise Forbidden("The log is of the whole tenant, and you see only what you manage.")
+            yield db
 
     async def look(self, after: int, limit: int) -> tuple[list[Line], int]:
-        async with of_tenant(self._pool, self._tenant) as db:
+        async with self.allowed(self._pool) as db:
             return await reading.log(db, self._tenant, after, limit, only=self._only, personal=self._personal)
 
     async def page(self, after: int, limit: int, wait: float) -> tuple[list[Line], int]:
@@ -114,7 +123,9 @@ class Feed:
                     await set_within(news, min(left, LOOK_SECONDS))
                 after = max(after, reached)
 
-    def live(self, after: int) -> StreamingResponse:
+    async def live(self, after: int) -> StreamingResponse:
+        async with self.allowed(self._request.state.reader):
+            pass
         if self._streams.locked():
             raise TooMany("Too many streams are open.")
         return StreamingResponse(
@@ -130,6 +141,8 @@ class Feed:
                 except Unavailable:
                     lines = []
                     await set_within(self._stop, PAUSE_SECONDS)
+                except (Unauthorized, Forbidden):
+                    return
                 if lines:
                     yield b"".join(_sent_event(line) for line in lines)
                 else:
@@ -147,12 +160,6 @@ def _page(lines: list[Line], checkpoint: int | None, reached: int | None = None)
         body += b'{"checkpoint": %d}\n' % checkpoint
     headers = {} if reached is None else {"Vinculum-Position": str(reached)}
     return Response(body, media_type=NDJSON, headers=headers)
-
-
-async def _may_read_log(request: Request, principal: Principal) -> None:
-    async with of_tenant(request.state.reader, principal.the_tenant) as db:
-        if await may_read(db, principal, scope="log"):
-            raise Forbidden("The log is of the whole tenant, and you see only what you manage.")
 
 
 def _of_all_tenants(principal: Principal, only: Filter) -> None:
