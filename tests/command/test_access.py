@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from support.service import Service
+from vinculum_command.domain.access import INVITATIONS_A_DAY
 from vinculum_shared.signed import Invitation
 
 pytestmark = pytest.mark.integration
@@ -37,6 +38,7 @@ async def token_of(firm: Service, contact: UUID) -> str:
         account_id=data["account_id"],
         contact_id=data["contact_id"],
         email_id=data["email_id"],
+        address_hash=data["address_hash"],
         invitation_id=data["invitation_id"],
         expires_at=datetime.now(UTC) + timedelta(hours=48),
     )
@@ -60,6 +62,9 @@ async def test_login_is_invited_then_active_and_the_reason_is_there_to_read(serv
     assert (await firm.access(account, contact))["code"] == "access_invited"
     answer = await firm.done("POST", "/invitations/accept", {"token": token})
     assert answer["account_id"] == str(account)
+    assert await changes(answer) == ["PortalAccessChanged"]
+    again = await firm.done("POST", "/invitations/accept", {"token": token})
+    assert again == answer | {"events": []}
     access = await firm.access(account, contact)
     assert (access["allowed"], access["state"]) == (True, "active")
     assert [event["type"] for event in access["because"]] == ["ContactLinked", "PortalAccessChanged"]
@@ -130,6 +135,20 @@ async def test_a_changed_address_is_invited_anew_and_its_old_token_is_dead(servi
     assert await changes(answer) == ["EmailRemoved", "EmailChanged", "PortalAccessChanged"]
 
 
+async def test_an_address_is_invited_five_times_a_day(service: Service) -> None:
+    firm = await service.register("taxdome")
+    account, contact = await linked(firm)
+    path = f"/accounts/{account}/contacts/{contact}/portal-access"
+    for _ in range(INVITATIONS_A_DAY):
+        await firm.done("PUT", path, {"login": True})
+        pending = await firm.done("PUT", path, {"login": True})
+        assert (pending["events"], pending["warnings"][0]["code"]) == ([], "invitation_pending")
+        await firm.done("PUT", path, {"login": False})
+    answer = await firm.ask("PUT", path, {"login": True})
+    assert (answer.status_code, answer.json()["code"]) == (429, "too_many_invitations")
+    assert 86_000 < int(answer.headers["retry-after"]) <= 86_400
+
+
 async def test_no_address_no_login_and_no_portal_no_login(service: Service) -> None:
     firm = await service.register("taxdome")
     contact = await firm.contact()
@@ -148,9 +167,11 @@ async def test_no_address_no_login_and_no_portal_no_login(service: Service) -> N
 
 async def test_a_grant_against_an_unlink_never_leaves_access_without_a_link(service: Service) -> None:
     firm = await service.register("dynamics")
-    account, contact = await linked(firm)
-    path = f"/accounts/{account}/contacts/{contact}"
-    for _ in range(200):
+    account = await firm.account()
+    for number in range(200):
+        if number % INVITATIONS_A_DAY == 0:
+            contact = await firm.contact("bo@example.com")
+        path = f"/accounts/{account}/contacts/{contact}"
         await firm.done("PUT", path)
         await asyncio.gather(firm.ask("PUT", f"{path}/portal-access", {"login": True}), firm.ask("DELETE", path))
         assert (await firm.access(account, contact))["state"] == "off"

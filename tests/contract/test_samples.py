@@ -54,7 +54,7 @@ def test_what_happened_is_written_as_its_sample(name: str, golden: bytes) -> Non
 
 
 def test_a_sample_keeps_the_published_schema(name: str, golden: bytes) -> None:
-    schema = orjson.loads((SCHEMAS / f"{name.removesuffix('.without_personal')}.json").read_bytes())
+    schema = orjson.loads((SCHEMAS / f"{'.'.join(name.split('.')[:2])}.json").read_bytes())
     validator = Draft202012Validator(schema, format_checker=Draft202012Validator.FORMAT_CHECKER)
     assert list(validator.iter_errors(orjson.loads(golden))) == []
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from vinculum_devstack.folder import write_json
 from vinculum_devstack.keys import jwks, keys, make_keys
 from vinculum_devstack.problems import StackError
 from vinculum_devstack.tokens import mint
@@ -65,3 +66,18 @@ def test_keys_are_made_once_and_nobody_else_reads_them(data: Path) -> None:
     make_keys(data)
     assert keys(data) == first
     assert (data / "keys.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_an_older_stack_gets_the_secrets_that_came_later(data: Path) -> None:
+    older = keys(data)
+    address_key = older["secrets"]["notifier"].pop("ADDRESS_KEY")
+    write_json(data / "keys.json", older)
+    make_keys(data)
+    assert keys(data)["secrets"]["notifier"]["ADDRESS_KEY"] == address_key
+    del older["secrets"]["notifier"]["UNSUBSCRIBE_KEY"]
+    write_json(data / "keys.json", older)
+    make_keys(data)
+    now = keys(data)
+    assert len(now["secrets"]["notifier"].pop("UNSUBSCRIBE_KEY")) > 32
+    assert now["secrets"]["notifier"].pop("ADDRESS_KEY") == now["secrets"]["command"]["ADDRESS_KEY"]
+    assert now == older

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from support import databases
+from support.events import Log
 from support.mail_server import MailServer
 from support.notifier import MOVE, Notifier, running, settings_for
 from support.service import Service, command_service
@@ -17,8 +18,11 @@ from support.tokens import Issuer
 from support.waiting import until
 from vinculum_devstack.service_tokens import SCOPES
 from vinculum_notifier.consume import apply
+from vinculum_notifier.known import look
 from vinculum_notifier.unsubscribe import announce
 from vinculum_shared.consuming.event_log import open_log
+from vinculum_shared.contracts.contacts import Email, EmailChanged
+from vinculum_shared.contracts.values import ContactId
 from vinculum_shared.token_file import TokenFile
 
 pytestmark = pytest.mark.integration
@@ -41,6 +45,12 @@ class Both:
                 await db.execute(MOVE, self.commands.tenant, events[-1].position, events[-1].recorded_at)
             self.position = events[-1].position
 
+    async def emails(self, contact: UUID) -> tuple[Email, ...]:
+        known = await look(self.notifier.pool, self.commands.tenant, f"contact/{contact}")
+        found = known.contact(contact)
+        assert found
+        return found.emails
+
     async def mail(self) -> None:
         await self.catch_up()
         await self.notifier.deliver()
@@ -55,6 +65,7 @@ async def both(postgres: str, mails: MailServer, issuer: Issuer, tmp_path: Path)
             tmp_path,
             issuer.jwks,
             command_url=str(service.http.base_url),
+            address_key=service.settings.address_key.get_secret_value(),
             invitation_key=service.settings.invitation_key.get_secret_value(),
         )
         token = issuer.token(kind="service", sub="vinculum-notifier", scope=" ".join(SCOPES["notifier"]))
@@ -85,6 +96,27 @@ async def test_the_invitations_link_opens_the_portal(both: Both, mails: MailServ
     answer = await both.commands.done("POST", "/invitations/accept", {"token": link.group(1)})
     assert (answer["account_id"], answer["contact_id"], answer["state"]) == (str(account), str(contact), "active")
     assert (await both.commands.access(account, contact))["allowed"] is True
+
+
+async def test_an_address_that_was_forged_on_the_topic_gets_an_invitation_that_opens_nothing(
+    both: Both, mails: MailServer
+) -> None:
+    account, contact = await linked(both.commands, "anna@example.com")
+    await both.catch_up()
+    (email,) = await both.emails(contact)
+    thief = email.model_copy(update={"address": "thief@example.com"})
+    forged = Log(both.commands.tenant).commit(
+        EmailChanged(contact_id=ContactId(contact), email_id=email.email_id, before=email, after=thief)
+    )
+    async with both.notifier.pool.acquire() as db, db.transaction():
+        await apply(db, forged)
+    await both.commands.done("PUT", f"/accounts/{account}/contacts/{contact}/portal-access", {"login": True})
+    await both.mail()
+    link = re.search(r"/accept#token=(\S+)", text(mails, "thief@example.com"))
+    assert link
+    answer = await both.commands.refused("POST", "/invitations/accept", {"token": link.group(1)})
+    assert answer == (410, "invitation_invalid")
+    assert (await both.commands.access(account, contact))["state"] == "invited"
 
 
 async def test_who_unsubscribes_has_his_preference_switched_off(both: Both, mails: MailServer) -> None:

@@ -42,6 +42,7 @@ def test_an_invitation_is_good_until_it_expires() -> None:
         account_id=uuid4(),
         contact_id=uuid4(),
         email_id=uuid4(),
+        address_hash="5f1d",
         invitation_id=uuid4(),
         expires_at=now + timedelta(hours=48),
     )
@@ -49,3 +50,4 @@ def test_an_invitation_is_good_until_it_expires() -> None:
     assert Invitation.read(KEY, token, now) == invitation
     assert Invitation.read(KEY, token, now + timedelta(hours=48)) is None
     assert Invitation.read(KEY, sign(KEY, "unsubscribe", invitation.model_dump()), now) is None
+    assert Invitation.read(KEY, sign(KEY, "invitation", invitation.model_dump(exclude={"address_hash"})), now) is None

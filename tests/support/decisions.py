@@ -181,9 +181,15 @@ class Case:
         """Give the command that uses the newest invitation."""
         email_id = email_id or self.email(contact_id)
         access = self.link(account_id, contact_id).access[email_id]
+        email = self.head(Contact, contact_id=contact_id).email(email_id)
         assert access.invitation_id
+        assert email
         return AcceptInvitation(
-            account_id=account_id, contact_id=contact_id, email_id=email_id, invitation_id=access.invitation_id
+            account_id=account_id,
+            contact_id=contact_id,
+            email_id=email_id,
+            address_hash=hashed(email.address or ""),
+            invitation_id=access.invitation_id,
         )
 
     def active(self, account_id: AccountId, contact_id: ContactId, email_id: EmailId | None = None) -> None:

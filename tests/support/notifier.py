@@ -41,6 +41,7 @@ def settings_for(database_url: SecretStr, smtp_url: SecretStr, folder: Path, jwk
             "smtp_url": smtp_url,
             "mail_from": "notices@vinculum.example",
             "public_url": "https://notices.vinculum.example",
+            "address_key": "key of the addresses",
             "invitation_key": "key of the invitations",
             "unsubscribe_key": "key of the unsubscriptions",
             "message_id_key": "key of the message ids",

@@ -178,6 +178,16 @@ EVENTS: Final[dict[str, Event]] = {
         why="invited",
         invitation_id=INVITATION,
     ),
+    "portal_access_changed.v1.with_address_hash": PortalAccessChanged(
+        account_id=ACCOUNT,
+        contact_id=CONTACT,
+        email_id=EMAIL,
+        from_="off",
+        to="invited",
+        why="invited",
+        invitation_id=INVITATION,
+        address_hash=HASH,
+    ),
     "permissions_changed.v1": PermissionsChanged(
         account_id=ACCOUNT, contact_id=CONTACT, before=("invoices",), after=("invoices", "contracts")
     ),

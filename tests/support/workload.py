@@ -152,7 +152,7 @@ class Workload:
             operation.outcome, operation.answer = "ok", said
             self.acknowledged += 1
             LEARN.get(operation.command, nothing)(firm, operation.fields)
-        elif status == 409 or said["code"] == "contact_not_linked":
+        elif status == 409 or said["code"] in {"contact_not_linked", "too_many_invitations"}:
             operation.outcome, operation.answer = "fail", said
         elif status == 429 or status >= 500:
             operation.unclear += status >= 500

@@ -28,6 +28,7 @@ def documents() -> dict[str, dict[str, Any]]:
         smtp_url=NOTHING,
         mail_from="vinculum@example.com",
         public_url=NOWHERE,
+        address_key=NOTHING,
         invitation_key=NOTHING,
         unsubscribe_key=NOTHING,
         message_id_key=NOTHING,

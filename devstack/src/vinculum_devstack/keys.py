@@ -15,32 +15,46 @@ from vinculum_devstack.problems import StackError
 
 KID: Final = "local"
 
-# By the suffix of the setting that takes it. A service that shares a secret with another has it under the same name.
+# By the suffix of the setting that takes it.
 SECRETS: Final = {
     "command": ("ADDRESS_KEY", "INVITATION_KEY"),
     "projection": ("CURSOR_KEY",),
-    "notifier": ("CURSOR_KEY", "INVITATION_KEY", "MESSAGE_ID_KEY", "UNSUBSCRIBE_KEY"),
+    "notifier": ("ADDRESS_KEY", "CURSOR_KEY", "INVITATION_KEY", "MESSAGE_ID_KEY", "UNSUBSCRIBE_KEY"),
 }
+SHARED: Final = frozenset({"ADDRESS_KEY", "INVITATION_KEY"})
+"""Services with such a secret have the same one."""
 
 
 def make_keys(data: Path) -> None:
-    if _path(data).exists():
-        return
+    """Make what is missing: an older stack lacks the secrets that came later."""
+    found = keys(data) if _path(data).exists() else _new_keys(data)
+    complete = found | {"secrets": _secrets(found["secrets"])}
+    if complete != read_json(_path(data)):
+        write_json(_path(data), complete, mode=0o600)
+
+
+def _new_keys(data: Path) -> dict[str, Any]:
     private = Ed25519PrivateKey.generate()
     public = OKPAlgorithm.to_jwk(private.public_key(), as_dict=True) | {"kid": KID, "use": "sig", "alg": "EdDSA"}
     write_json(jwks(data), {"keys": [public]})
-    invitation_key = secrets.token_urlsafe(32)  # signed by the notifier, checked by the command service
-    keys = {
+    return {
         "signing_key": private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
         "postgres_password": secrets.token_urlsafe(24),
         "database_passwords": {service: secrets.token_urlsafe(24) for service in SECRETS},
-        "secrets": {
-            service: {name: secrets.token_urlsafe(32) for name in names}
-            | ({"INVITATION_KEY": invitation_key} if "INVITATION_KEY" in names else {})
-            for service, names in SECRETS.items()
-        },
+        "secrets": {},
     }
-    write_json(_path(data), keys, mode=0o600)
+
+
+def _secrets(made: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
+    """Add the secrets that have not been made yet."""
+    common = {name: secrets.token_urlsafe(32) for name in SHARED}
+    common |= {name: value for own in made.values() for name, value in own.items() if name in SHARED}
+    return {
+        service: {name: secrets.token_urlsafe(32) for name in names}
+        | {name: common[name] for name in names if name in SHARED}
+        | made.get(service, {})
+        for service, names in SECRETS.items()
+    }
 
 
 def keys(data: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 from uuid import UUID
 
 import orjson
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
 
 def sign(key: SecretStr, purpose: str, payload: dict[str, Any]) -> str:
@@ -49,12 +49,20 @@ class Signed(BaseModel):
 
     @classmethod
     def opened(cls, key: SecretStr, token: str) -> Self | None:
+        """Return what the token says, or None if it says nothing: forged, or of an older form."""
         payload = verify(key, cls.PURPOSE, token)
-        return None if payload is None else cls.model_validate(payload)
+        try:
+            return None if payload is None else cls.model_validate(payload)
+        except ValidationError:
+            return None
 
 
 class Invitation(Signed):
-    """What an invitation's token says. The notifier makes the token, the command service checks it."""
+    """What an invitation's token says. The notifier makes the token, the command service checks it.
+
+    It names the address that the mail went to by its keyed hash, made of the address itself: a token that was mailed to
+    another address than the contact's, because of a forged event, opens nothing.
+    """
 
     PURPOSE: ClassVar[str] = "invitation"
 
@@ -62,6 +70,7 @@ class Invitation(Signed):
     account_id: UUID
     contact_id: UUID
     email_id: UUID
+    address_hash: str
     invitation_id: UUID
     expires_at: datetime
 

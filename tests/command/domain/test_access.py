@@ -7,12 +7,12 @@ from uuid import uuid4
 
 import pytest
 
-from support.decisions import Case, Outcome, new
+from support.decisions import Case, Outcome, hashed, new
 from vinculum_command.domain.access import AcceptInvitation, SetPortalAccess, may_enter
 from vinculum_command.domain.accounts import ArchiveAccount, RestoreAccount
-from vinculum_command.domain.commands import Caller, Command
+from vinculum_command.domain.commands import Caller, Command, InvitationPending
 from vinculum_command.domain.contacts.activity import DeactivateContact, ReactivateContact
-from vinculum_command.domain.contacts.emails import ChangeEmail
+from vinculum_command.domain.contacts.emails import AddEmail, ChangeEmail, RemoveEmail
 from vinculum_command.domain.heads.accounts import Account
 from vinculum_command.domain.heads.contacts import Contact
 from vinculum_command.domain.links import PutLink, UnlinkContact
@@ -26,6 +26,7 @@ from vinculum_command.domain.rejections import (
     InvitationInvalid,
     PortalDisabled,
     PortalUrlMissing,
+    TooManyInvitations,
 )
 from vinculum_command.domain.tenants import ChangeTenant
 from vinculum_shared.contracts.links import PortalAccessChanged
@@ -74,7 +75,10 @@ class TestLogin:
         account, contact = case.linked("b@example.com")
         case.invited(account, contact)
         case.at += HOURS_48 - timedelta(seconds=1)
-        assert case.when(on(account, contact)).events == ()
+        outcome = case.when(on(account, contact))
+        assert outcome.events == ()
+        until = case.at + timedelta(seconds=1)
+        assert outcome.cautions == (InvitationPending(email_id=case.email(contact), expires_at=until),)
 
     def test_again_after_48_hours_is_a_new_invitation_and_the_old_one_is_dead(self) -> None:
         case = Case.under("taxdome")
@@ -241,11 +245,76 @@ class TestAnInvitation:
             account_id=account,
             contact_id=contact,
             email_id=case.email(contact),
+            address_hash=hashed("b@example.com"),
             invitation_id=InvitationId(uuid4()),
         )
         case.refused(forged, InvitationInvalid, by=by(contact))
         case.invited(account, contact)
         case.refused(forged, InvitationInvalid, by=by(contact))
+
+    def test_that_was_mailed_to_another_address_than_the_contact_s_is_refused(self) -> None:
+        case = Case.under("taxdome")
+        account, contact = case.linked("b@example.com")
+        case.invited(account, contact)
+        stolen = case.accept(account, contact).model_copy(update={"address_hash": hashed("thief@example.com")})
+        case.refused(stolen, InvitationInvalid, by=by(contact))
+
+
+class TestOfInvitationsToOneAddress:
+    def test_there_are_five_a_day(self) -> None:
+        case = Case.under("taxdome")
+        account, contact = case.linked("b@example.com")
+        for _ in range(5):
+            case.given(on(account, contact), off(account, contact))
+            case.at += timedelta(hours=1)
+        refused = case.refused(on(account, contact), TooManyInvitations)
+        assert refused.facts == {"retry_after": 19 * 3_600}
+        case.at += timedelta(hours=19)
+        case.given(on(account, contact))
+        case.given(off(account, contact))
+        case.refused(on(account, contact), TooManyInvitations)
+
+    def test_an_unlink_or_another_id_of_the_address_makes_no_more(self) -> None:
+        case = Case.under("taxdome")
+        account, contact = case.linked("b@example.com")
+        pair = {"account_id": account, "contact_id": contact}
+        for _ in range(3):
+            case.given(on(account, contact), UnlinkContact.model_validate(pair), PutLink.model_validate(pair))
+        for _ in range(2):
+            case.given(on(account, contact), RemoveEmail(contact_id=contact, email_id=case.email(contact)))
+            case.given(AddEmail(contact_id=contact, address="B@example.com"))
+        case.refused(on(account, contact), TooManyInvitations)
+        email = case.email(contact)
+        case.given(AddEmail(contact_id=contact, address="c@example.com"))
+        case.given(on(account, contact, case.email(contact, 1)))
+        other = case.account(contact)
+        case.given(on(other, contact, email))
+
+    def test_a_change_of_the_address_there_and_back_makes_no_more(self) -> None:
+        case = Case.under("taxdome")
+        account, contact = case.linked("b@example.com")
+        email = case.email(contact)
+        case.invited(account, contact)
+        for _ in range(4):
+            for address in ("c@example.com", "b@example.com"):
+                case.given(ChangeEmail(contact_id=contact, email_id=email, address=address))
+        case.given(ChangeEmail(contact_id=contact, email_id=email, address="c@example.com"))
+        case.refused(ChangeEmail(contact_id=contact, email_id=email, address="b@example.com"), TooManyInvitations)
+
+    def test_a_restored_account_has_the_last_one_still_hold(self) -> None:
+        case = Case.under("taxdome")
+        account, contact = case.linked("b@example.com")
+        case.invited(account, contact)
+        for _ in range(4):
+            case.given(ArchiveAccount(account_id=account), RestoreAccount(account_id=account))
+        case.given(ArchiveAccount(account_id=account))
+        outcome = case.when(RestoreAccount(account_id=account))
+        (_, access) = outcome.events
+        assert isinstance(access, PortalAccessChanged)
+        assert (access.to, access.invitation_id) == ("invited", None)
+        assert outcome.codes == ["invitation_pending"]
+        case.given(case.accept(account, contact), by=by(contact))
+        assert case.entry(account, contact).allowed
 
 
 class TestAnUnlink:

@@ -90,7 +90,7 @@ def commands() -> dict[type[Command], dict[str, Any]]:
         CreateRecord: {"type": "invoice", "account_id": nothing},
         SendRecord: {"record_id": nothing},
         RemindRecord: {"record_id": nothing, "kind": "overdue"},
-        AcceptInvitation: {**pair, "email_id": nothing, "invitation_id": nothing},
+        AcceptInvitation: {**pair, "email_id": nothing, "address_hash": "", "invitation_id": nothing},
         SettleAccess: {"account_id": nothing},
     }
 

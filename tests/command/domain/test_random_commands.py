@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final, get_args
 from uuid import NAMESPACE_OID, UUID, uuid5
@@ -107,13 +108,16 @@ def accept(which: int, *, old: bool) -> Step:
     def step(case: Case) -> Command:
         invited = [(*link.ids, *each) for link in linked(case) for each in link.access.items()]
         if old or not invited:
-            nowhere = {"email_id": an_id("none"), "invitation_id": an_id("none")}
+            nowhere = {"email_id": an_id("none"), "invitation_id": an_id("none"), "address_hash": ""}
             return of_link(AcceptInvitation, which, **nowhere)(case)
         account_id, contact_id, address, access = invited[which % len(invited)]
+        email = case.head(Contact, contact_id=contact_id).email(address)
+        assert email
         return AcceptInvitation(
             account_id=account_id,
             contact_id=contact_id,
             email_id=address,
+            address_hash=hashed(email.address or ""),
             invitation_id=access.invitation_id or InvitationId(an_id("none")),
         )
 
@@ -202,6 +206,7 @@ def test_the_rules_hold_whatever_comes(profile: Profile, overrides: dict[str, An
     case = founded(profile, **overrides)
     policy = PROFILES[profile].model_copy(update=overrides)
     for step in some:
+        case.at += timedelta(hours=1)
         given_command = step(case)
         before, reached = dict(case.heads), covered(case, policy)
         outcome = case.when(given_command, by=CONTACT if given_command.ROLE == "contact" else SERVICE)

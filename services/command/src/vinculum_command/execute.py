@@ -6,9 +6,6 @@ so a group that was decided upon something that did not come about is never writ
 """
 
 import asyncio
-import hashlib
-import hmac
-import string
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -24,6 +21,7 @@ from vinculum_command.event_store import HeadMovedError, Key, KeyStoredError
 from vinculum_command.group import Cache, Group
 from vinculum_command.outcomes import Answer, Outcome, Waiting
 from vinculum_shared import failpoints, metrics
+from vinculum_shared.contracts.addresses import address_hash
 from vinculum_shared.postgres import OUTAGE, Connection, Pool
 from vinculum_shared.problems import TooMany, Unavailable
 from vinculum_shared.supervision import set_within
@@ -35,7 +33,6 @@ DRY_RUNS_MAX: Final = 2  # at a time: they share the appender's connections
 QUEUE_MAX: Final = 4_096  # commands waiting; past that, 429
 GIVE_UP_AFTER_SECONDS: Final = 10.0  # since a command came, without a Postgres that answers
 PAUSE_SECONDS_MAX: Final = 1.0
-ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 class VersionConflict(Unavailable):
@@ -275,6 +272,5 @@ class Executor:
             self.follow(waiting.order, command)
 
     def hashed(self, address: str) -> str:
-        """Give the keyed hash by which an address is compared: only the case of ASCII letters doesn't count."""
-        folded = address.translate(ASCII_LOWER)
-        return hmac.new(self._address_key, folded.encode(), hashlib.sha256).hexdigest()
+        """Return the keyed hash by which an address is compared."""
+        return address_hash(self._address_key, address)

@@ -20,6 +20,9 @@ class Settings(ServiceSettings):
     topic_replicas: int = 1
 
     address_key: SecretStr
-    """Keys the hashes by which addresses are compared. Another key, and no two are alike any more."""
+    """Keys the hashes by which addresses are compared. Another key, and no two are alike any more.
+
+    The notifier has the same, for invitations.
+    """
     invitation_key: SecretStr
     """Signs invitations; the notifier has the same."""

@@ -156,7 +156,9 @@ def evolve(state: State | None, event: Event) -> State | None:  # noqa: C901, PL
         case _, ContactUnlinked():
             return None
         case Link(access=access), PortalAccessChanged() as moved:
-            now = Access(state=moved.to, invitation_id=moved.invitation_id)
+            before = access.get(moved.email_id)
+            invitation_id = moved.invitation_id or (before.invitation_id if before else None)
+            now = Access(state=moved.to, invitation_id=invitation_id)
             return state.evolve(access=access | {moved.email_id: now})
         case Link(), PermissionsChanged(after=features):
             return state.evolve(features=frozenset(features))

@@ -30,6 +30,7 @@ from vinculum_notifier.headers import UnsafeHeaderError
 from vinculum_notifier.known import Known, Record
 from vinculum_notifier.routing import Notification
 from vinculum_notifier.settings import Settings
+from vinculum_shared.contracts.addresses import address_hash
 from vinculum_shared.signed import Invitation
 
 PACKAGE: Final = "vinculum_notifier"
@@ -112,6 +113,7 @@ def where(mail: Notification, known: Known, settings: Settings) -> str | None:
             "account_id": mail.account_id,
             "contact_id": mail.addressee.contact_id,
             "email_id": mail.addressee.email_id,
+            "address_hash": address_hash(settings.address_key.get_secret_value().encode(), mail.addressee.address),
             "invitation_id": mail.invitation_id,
             "expires_at": mail.expires_at,
         }

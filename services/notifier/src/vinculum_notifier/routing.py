@@ -121,7 +121,7 @@ def route(event: Recorded[Event], known: Known) -> list[Notification]:
 
 def invitation(event: Recorded[PortalAccessChanged], known: Known) -> Iterator[Notification]:
     access = event.data
-    if access.to == "invited":
+    if access.to == "invited" and access.invitation_id:
         to = addressee(known, Recipient(contact_id=access.contact_id, email_id=access.email_id))
         yield notification(
             event, to, "invited", topic="invitation", template="invitation", invitation_id=access.invitation_id

@@ -29,8 +29,9 @@ class Settings(ServiceSettings):
     public_url: str
     """Where mail programs reach this service, for links to unsubscribe."""
 
+    address_key: SecretStr
     invitation_key: SecretStr
-    """The same as the command service's."""
+    """The same two as the command service's."""
     unsubscribe_key: SecretStr
     message_id_key: SecretStr
     cursor_key: SecretStr

@@ -62,6 +62,8 @@ class PortalAccessChanged(LinkEvent):
     to: AccessState
     why: AccessReason
     invitation_id: InvitationId | None = None
+    address_hash: str | None = Field(default=None, exclude_if=lambda address_hash: address_hash is None)
+    """Of the address that an invitation goes to, as in the events of addresses; left out where none does."""
 
 
 class PermissionsChanged(LinkEvent):

@@ -6,16 +6,26 @@ taking away can't be forgotten, and what a suspension hides comes back as it was
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
+from math import ceil
 from typing import ClassVar, Final
 from uuid import UUID
 
-from vinculum_command.domain.commands import Command, Decision, EffectiveAt, Needs, Next
+from vinculum_command.domain.commands import Command, Decision, EffectiveAt, InvitationPending, Needs, Next
 from vinculum_command.domain.heads.accounts import Account
 from vinculum_command.domain.heads.contacts import Contact
 from vinculum_command.domain.heads.head import Entry, Mark
-from vinculum_command.domain.heads.links import ENTERS, Access, Coverage, Link, Members, Memberships
+from vinculum_command.domain.heads.links import (
+    DAY,
+    ENTERS,
+    Access,
+    Coverage,
+    Link,
+    Members,
+    Memberships,
+    invited_at,
+)
 from vinculum_command.domain.heads.view import Enumeration, Heads, Readable
 from vinculum_command.domain.rejections import (
     EmailNotFound,
@@ -23,6 +33,7 @@ from vinculum_command.domain.rejections import (
     InvitationInvalid,
     PortalDisabled,
     PortalUrlMissing,
+    TooManyInvitations,
 )
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.links import INVITATION_VALID, AccessReason, AccessState, PortalAccessChanged
@@ -65,6 +76,7 @@ def may_enter(
     return Decided(allowed=True, state="active", code=None, because=marks)
 
 
+INVITATIONS_A_DAY: Final = 5  # to one address, to one account
 _BEST_FIRST: Final[tuple[AccessState, ...]] = ("active", "invited", "suspended", "off")
 
 
@@ -94,7 +106,10 @@ class SetPortalAccess(EffectiveAt):
             raise PortalDisabled
         email_id = self._on(heads, link, contact)
         access = link.access.get(email_id)
-        if access and (access.state == "active" or (access.state == "invited" and _fresh(access, heads.at))):
+        if access and access.state == "active":
+            return
+        if access and access.state == "invited" and (pending := _pending(access, email_id)).expires_at > heads.at:
+            yield pending
             return
         if heads.memberships(self.contact_id).active.get(email_id):
             yield _changed(link, email_id, access, "active", "granted")
@@ -140,6 +155,7 @@ class AcceptInvitation(Command):
     account_id: AccountId
     contact_id: ContactId
     email_id: EmailId
+    address_hash: str
     invitation_id: InvitationId
 
     def reads(self) -> Iterable[Readable]:
@@ -149,6 +165,9 @@ class AcceptInvitation(Command):
         link = heads.link(self.account_id, self.contact_id)
         access = link.access.get(self.email_id)
         if not link.linked or access is None or access.invitation_id != self.invitation_id:
+            raise InvitationInvalid
+        email = heads.known_contact(self.contact_id).email(self.email_id)
+        if email is None or email.address is None or heads.hashed(email.address) != self.address_hash:
             raise InvitationInvalid
         if heads.account(self.account_id).archived or heads.contact(self.contact_id).inactive:
             raise InvitationInvalid
@@ -248,17 +267,40 @@ def _suspend(link: Link, why: AccessReason) -> Iterator[Event]:
             yield _changed(link, email_id, access, "suspended", why)
 
 
-def _give_back(heads: Heads, link: Link, why: AccessReason) -> Iterator[Event]:
+def _give_back(heads: Heads, link: Link, why: AccessReason) -> Decision:
     for email_id, access in link.access.items():
-        if access.underneath == "invited":
+        if access.underneath == "invited" and _invitations_until(heads, link, email_id):
+            yield _changed(link, email_id, access, "invited", why)  # no more mail: the last one holds
+            yield _pending(access, email_id)
+        elif access.underneath == "invited":
             yield _invited(heads, link, email_id, access, why)
         elif access.underneath == "active":
             yield _changed(link, email_id, access, "active", why)
 
 
 def _invited(heads: Heads, link: Link, email_id: EmailId, access: Access | None, why: AccessReason) -> Event:
+    """Invite an address. Raise TooManyInvitations if it has had as many as it may."""
+    until = _invitations_until(heads, link, email_id)
+    if until:
+        raise TooManyInvitations(
+            f"The address has had {INVITATIONS_A_DAY} invitations to this account in 24 hours. Wait until {until}.",
+            retry_after=ceil((until - heads.at).total_seconds()),
+        )
     invitation_id = _invitation_id(heads.at, heads.derived_id(link.account_id, link.contact_id, email_id))
-    return _changed(link, email_id, access, "invited", why, invitation_id)
+    return _changed(link, email_id, access, "invited", why, invitation_id, _hash_of(heads, link, email_id))
+
+
+def _invitations_until(heads: Heads, link: Link, email_id: EmailId) -> datetime | None:
+    """Return when the address may be invited again, if it has had as many invitations as it may have in a day."""
+    ids = link.invited.get(_hash_of(heads, link, email_id), ())[-INVITATIONS_A_DAY:]
+    until = invited_at(ids[0]) + DAY if len(ids) == INVITATIONS_A_DAY else None
+    return until if until and until > heads.at else None
+
+
+def _hash_of(heads: Heads, link: Link, email_id: EmailId) -> str:
+    email = heads.known_contact(link.ids[1]).email(email_id)
+    assert email
+    return email.address_hash
 
 
 def _changed(
@@ -268,6 +310,7 @@ def _changed(
     to: AccessState,
     why: AccessReason,
     invitation_id: InvitationId | None = None,
+    address_hash: str | None = None,
 ) -> Event:
     return PortalAccessChanged.model_validate(
         {
@@ -278,6 +321,7 @@ def _changed(
             "to": to,
             "why": why,
             "invitation_id": invitation_id,
+            "address_hash": address_hash,
         }
     )
 
@@ -291,11 +335,9 @@ def _invitation_id(at: datetime, random: UUID) -> InvitationId:
     return InvitationId(UUID(int=(milliseconds << 80) | low))
 
 
-def _fresh(access: Access, now: datetime) -> bool:
-    if access.invitation_id is None:
-        return False
-    invited_at = datetime.fromtimestamp((access.invitation_id.int >> 80) / 1000, UTC)
-    return now - invited_at < INVITATION_VALID
+def _pending(access: Access, email_id: EmailId) -> InvitationPending:
+    assert access.invitation_id
+    return InvitationPending(email_id=email_id, expires_at=invited_at(access.invitation_id) + INVITATION_VALID)
 
 
 def pair_keys(account_id: AccountId, contact_id: ContactId) -> Iterator[str]:

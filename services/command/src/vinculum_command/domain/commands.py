@@ -18,7 +18,7 @@ from vinculum_command.domain.rejections import Forbidden, TenantNotFound, Versio
 from vinculum_shared.contracts.events import ActorKind, Event
 from vinculum_shared.contracts.staff import Role
 from vinculum_shared.contracts.topics import Topic
-from vinculum_shared.contracts.values import AccountId, ContactId, Input, Instant, StaffId, Value, named
+from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Input, Instant, StaffId, Value, named
 from vinculum_shared.problems import Invalid, invalid
 
 V = TypeVar("V", bound=Value)
@@ -76,6 +76,14 @@ class MailWithoutPermission(Caution):
     account_id: AccountId
     contact_id: ContactId
     topic: Topic
+
+
+class InvitationPending(Caution):
+    """The address has an invitation that it can still use; no other mail is sent."""
+
+    code: Literal["invitation_pending"] = "invitation_pending"
+    email_id: EmailId
+    expires_at: datetime
 
 
 class PolicyViolations(Caution):

@@ -9,6 +9,7 @@ from vinculum_shared.problems import (
     NotFound,
     PreconditionFailed,
     TenantNotFound,
+    TooMany,
 )
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "StaffInactive",
     "StaffNotFound",
     "TenantNotFound",
+    "TooManyInvitations",
     "VersionMismatch",
 ]
 
@@ -123,6 +125,10 @@ class LastAdmin(Conflict):
 
 class InvitationInvalid(Gone):
     """The invitation was replaced or withdrawn, or has expired. Ask for a new one."""
+
+
+class TooManyInvitations(TooMany):
+    """The address has had as many invitations to this account as it may have in a day."""
 
 
 class VersionMismatch(PreconditionFailed):

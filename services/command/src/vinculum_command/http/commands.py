@@ -230,9 +230,10 @@ async def accept_invitation(request: Request) -> Response:
         answer = await cast(Executor, request.state.executor).execute(given(invitation.tenant, command, caller))
     except NotFound:
         raise InvitationInvalid from None
-    ids = command.model_dump(mode="json", exclude={"invitation_id"})
+    ids = command.model_dump(mode="json", include={"account_id", "contact_id", "email_id"})
+    accepted = {**ids, "state": "active", "events": answer.to_dict()["events"]}
     headers = {"Vinculum-Position": str(answer.position)}
-    return Response(orjson.dumps({**ids, "state": "active"}), 200, headers, "application/json")
+    return Response(orjson.dumps(accepted), 200, headers, "application/json")
 
 
 async def batch(request: Request) -> Response:

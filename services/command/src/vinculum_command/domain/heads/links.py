@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
 from typing import ClassVar, Final, Literal, Self
 
 from pydantic import Field
@@ -37,6 +38,7 @@ NOTHING_SAID: Final = LinkTerms()
 NOTHING_ON: Final = NotificationPreferences()
 ENTERS: Final[frozenset[AccessState]] = frozenset({"invited", "active"})
 ACCOUNTS_KNOWN_MAX: Final = 20  # accounts of a contact kept by id; the count is exact
+DAY: Final = timedelta(days=1)
 REACHED_KNOWN_MAX: Final = 8  # contacts of a topic kept by id; the count is exact
 
 
@@ -62,6 +64,7 @@ class Link(Head):
     preferences: NotificationPreferences = NOTHING_ON
     access: dict[EmailId, Access] = Field(default_factory=dict)
     closed: Mark | None = None  # what turned an access off last
+    invited: dict[str, tuple[InvitationId, ...]] = Field(default_factory=dict)  # by address, those of the last day
 
     @property
     def ids(self) -> tuple[AccountId, ContactId]:
@@ -83,6 +86,7 @@ class Link(Head):
             case ContactLinked():
                 terms = NOTHING_SAID.evolve(role=event.role, job_title=event.job_title, primary=event.primary)
                 return self._blank().evolve(
+                    invited=self.invited,
                     account_id=event.account_id,
                     contact_id=event.contact_id,
                     linked=True,
@@ -93,7 +97,11 @@ class Link(Head):
                 )
             case ContactUnlinked():
                 return self._blank().evolve(
-                    account_id=event.account_id, contact_id=event.contact_id, mark=mark, access=self.access
+                    invited=self.invited,
+                    account_id=event.account_id,
+                    contact_id=event.contact_id,
+                    mark=mark,
+                    access=self.access,
                 )
             case LinkChanged():
                 return self.evolve(terms=event.after)
@@ -103,7 +111,7 @@ class Link(Head):
                 return self.evolve(preferences=event.after)
             case PortalAccessChanged():
                 closed = mark if event.to == "off" else self.closed
-                return self.evolve(access=self._access(event, mark), closed=closed)
+                return self.evolve(access=self._access(event, mark), closed=closed, invited=self._invited(event))
             case _:
                 return self
 
@@ -119,6 +127,22 @@ class Link(Head):
         invitation_id = event.invitation_id or (before.invitation_id if before else None)
         access = Access(state=event.to, underneath=underneath, invitation_id=invitation_id, mark=mark)
         return {**others, event.email_id: access}
+
+    def _invited(self, event: PortalAccessChanged) -> dict[str, tuple[InvitationId, ...]]:
+        if event.invitation_id is None or event.address_hash is None:
+            return self.invited
+        yesterday = invited_at(event.invitation_id) - DAY
+        ids = (*self.invited.get(event.address_hash, ()), event.invitation_id)
+        recent = {
+            address: tuple(each for each in each_ids if invited_at(each) > yesterday)
+            for address, each_ids in {**self.invited, event.address_hash: ids}.items()
+        }
+        return {address: each_ids for address, each_ids in recent.items() if each_ids}
+
+
+def invited_at(invitation_id: InvitationId) -> datetime:
+    """Return when an invitation was made: its id is a UUIDv7."""
+    return datetime.fromtimestamp((invitation_id.int >> 80) / 1000, UTC)
 
 
 class Members(Head):
