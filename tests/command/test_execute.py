@@ -2,18 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Final
 from uuid import uuid4
 
 import pytest
 
 from support.commands import Store, event_store, executing
 from support.databases import as_admin
+from support.waiting import until
 from vinculum_command.domain.accounts import CreateAccount
 from vinculum_command.domain.contacts.creation import CreateContact
 from vinculum_command.domain.links import PutLink, UnlinkContact
 from vinculum_command.domain.rejections import ContactAlreadyLinked, ContactRequired
 from vinculum_command.domain.tenants import ChangePolicy
-from vinculum_command.outcomes import Answer, IdempotencyKeyReused
+from vinculum_command.outcomes import Answer, IdempotencyKeyReused, Waiting
 from vinculum_shared.contracts.links import ContactLinked
 from vinculum_shared.contracts.values import AccountId, ContactId
 
@@ -27,6 +29,9 @@ def new_contact() -> ContactId:
 
 
 pytestmark = pytest.mark.integration
+
+WAITED_FOR: Final = """
+    SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))"""
 
 
 @pytest.fixture
@@ -153,3 +158,30 @@ async def test_the_same_key_has_the_same_answer_from_another_process(store: Stor
     assert (again.id, again.position, again.replayed) == (first.id, first.position, True)
     once_more = await store.give("acme", command, "k")
     assert once_more.replayed
+
+
+async def overtakable(store: Store, postgres: str, key: str | None = None) -> list[Waiting]:
+    """Give two commands of a tenant, of which the first is written late: its group waits for another tenant's row."""
+    for tenant in ("acme", "bolt"):
+        await store.register(tenant, "dynamics")
+    async with as_admin(postgres, store.url) as admin:
+        async with admin.transaction():
+            await admin.execute("SELECT FROM tenants WHERE tenant = 'acme' FOR UPDATE")
+            slow = store.submit("acme", CreateAccount(name="A"))
+            first, second = [store.submit("bolt", CreateAccount(name=name), key) for name in ("B", "C")]
+            await until(lambda: admin.fetchval(WAITED_FOR))
+            await asyncio.wait([second.answer], timeout=0.5)
+        await asyncio.wait([each.answer for each in (slow, first, second)])
+    return [first, second]
+
+
+async def test_commands_commit_in_the_order_in_which_they_came(store: Store, postgres: str) -> None:
+    """Also those that have no head in common."""
+    first, second = await overtakable(store, postgres)
+    assert (first.answer.result().position, second.answer.result().position) == (4, 5)
+
+
+async def test_of_two_commands_with_one_key_the_first_wins(store: Store, postgres: str) -> None:
+    first, second = await overtakable(store, postgres, "k")
+    assert first.answer.result().position == 4
+    assert isinstance(second.answer.exception(), IdempotencyKeyReused)

@@ -16,7 +16,7 @@ from vinculum_command.database import appender_pool, log_pool
 from vinculum_command.domain.commands import Caller, Command, Order
 from vinculum_command.domain.tenants import RegisterTenant
 from vinculum_command.execute import Executor
-from vinculum_command.outcomes import Answer
+from vinculum_command.outcomes import Answer, Waiting
 from vinculum_shared.contracts import envelope
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event
@@ -58,6 +58,10 @@ class Store:
     ) -> Answer:
         order = Order(tenant, command, caller, datetime.now(UTC), expected=expected)
         return await self.executor.execute(order, key)
+
+    def submit(self, tenant: str, command: Command, key: str | None = None) -> Waiting:
+        """Queue a command without waiting for its answer."""
+        return self.executor.submit(Order(tenant, command, SERVICE, datetime.now(UTC)), key)
 
     async def log(self, tenant: str) -> list[Recorded[Event]]:
         pool = await log_pool(self.url, unsafe_durability=True)

@@ -1,8 +1,9 @@
 """From commands to durable events: collect what waits, decide it, append it, answer.
 
 Commands that wait in the process go to Postgres together and are written in one commit, each with an outcome of its
-own. While one group is being written, the next is decided upon it. What each relied on is compared when it is written,
-so a group that was decided upon something that did not come about is never written: it is decided again.
+own. While one group is being written, the next is decided upon it, to be written after it: commands commit in the order
+in which they came. What each relied on is compared when it is written, so a group that was decided upon something that
+did not come about is never written: it is decided again.
 """
 
 import asyncio
@@ -160,21 +161,22 @@ class Executor:
         return Group([self._queue.popleft() for _ in range(count)])
 
     async def _turn(self, group: Group, flying: Flight | None) -> Flight | None:
-        """Decide and send off a group, and see the one before it land. What fails is carried out alone, in order."""
-        sent: Flight | None = None
-        if group.waiting:
-            if not await self._decided(group, drained=flying is None):
-                if flying and not await flying.landed:
-                    await self._again(flying.group)
-                await self._again(group)
-                return None
-            sent = Flight(group, asyncio.create_task(self._send(group)))
-            sent.landed.add_done_callback(lambda _: self._wake.set())
+        """Decide a group while the one before it is written, and send it once that one has landed.
+
+        So commands commit in the order in which they came. A group that fails is decided again, alone; what was
+        decided upon it is then decided again too.
+        """
+        decided = not group.waiting or await self._decided(group, drained=flying is None)
         if flying and not await flying.landed:
             await self._again(flying.group)
-            if sent and not await sent.landed:
-                await self._again(sent.group)
+            decided = False
+        if not group.waiting:
             return None
+        if not decided:
+            await self._again(group)
+            return None
+        sent = Flight(group, asyncio.create_task(self._send(group)))
+        sent.landed.add_done_callback(lambda _: self._wake.set())
         return sent
 
     async def _decided(self, group: Group, *, drained: bool) -> bool:
