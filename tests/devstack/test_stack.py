@@ -6,7 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Collection, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from vinculum_devstack import ports
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
 EVERYTHING = ["command", "kafka", "mail-sink", "notifier", "postgres", "projection", "service-tokens"]
-STOP_SECONDS = 60.0
+SECONDS_MAX = 60.0
+LOOK_SECONDS = 0.1
 BAKERY, NORA = "01990000-0000-7000-8000-000000000101", "01990000-0000-7000-8000-000000000201"  # of samples/people
 
 
@@ -66,12 +68,24 @@ class LocalStack:
         return found
 
     def pids(self) -> dict[str, int]:
-        return {record.stem: json.loads(record.read_text())["pid"] for record in (self.data / "run").glob("*.json")}
+        """Return the pid of each part that was started, its watcher left out."""
+        records = [record for record in (self.data / "run").glob("*.json") if record.stem != "watcher"]
+        return {record.stem: json.loads(record.read_text())["pid"] for record in records}
+
+    def runs(self) -> bool:
+        return bool(self.status()["state"] == "running")
 
 
 def alive(pids: Collection[int]) -> list[psutil.Process]:
     found = [process for process in psutil.process_iter() if process.pid in pids]
     return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS_MAX
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(LOOK_SECONDS)
 
 
 @pytest.fixture
@@ -88,7 +102,12 @@ def test_it_comes_up_and_says_where_and_goes_down_without_a_trace(stack: LocalSt
     assert status["command"] == f"http://127.0.0.1:{stack.environment['VINCULUM_COMMAND_PORT']}"
     assert status["topic"] == "vinculum.events.v1"
     assert status["maildir"] == str(stack.data / "mail")
+    for service, url in status["metrics"].items():
+        assert "process_start_time_seconds" in httpx2.get(url).text, service
+    assert sorted(status["metrics"]) == ["command", "notifier", "projection"]
     assert sorted(stack.pids()) == EVERYTHING
+    text = stack.vinculum("status").stdout
+    assert f"command metrics    {status['metrics']['command']}" in text
 
     before = stack.pids()
     stack.up()
@@ -122,19 +141,24 @@ def test_the_demo_tenants_have_something_to_show_and_get_it_once(stack: LocalSta
     assert "does not answer" in cut_off.stderr
 
 
-def test_it_comes_back_after_kill_9_of_one_and_of_all(stack: LocalStack) -> None:
+def test_a_part_that_is_killed_is_restarted_also_when_nobody_watches(stack: LocalStack) -> None:
     stack.up()
     before = stack.pids()
     os.kill(before["projection"], signal.SIGKILL)
-    assert stack.status()["state"] == "partial"
-    stack.up()
-    assert stack.status()["state"] == "running"
+    wait_until(lambda: stack.pids()["projection"] != before["projection"])
+    wait_until(stack.runs)
     assert {name for name, pid in stack.pids().items() if pid != before[name]} == {"projection"}
+    assert "projection has ended. It is restarted" in (stack.data / "logs" / "watcher.log").read_text()
 
-    for pid in stack.pids().values():
-        os.kill(pid, signal.SIGKILL)
+
+def test_it_comes_back_after_kill_9_of_all(stack: LocalStack) -> None:
     stack.up()
-    assert stack.status()["state"] == "running"
+    for record in (stack.data / "run").glob("*.json"):
+        os.kill(json.loads(record.read_text())["pid"], signal.SIGKILL)
+    assert stack.status()["state"] == "stopped"
+    assert "projection has ended." in stack.vinculum("status").stdout
+    stack.up()
+    assert stack.runs()
 
 
 def test_ctrl_c_stops_it_all(stack: LocalStack) -> None:
@@ -143,7 +167,7 @@ def test_ctrl_c_stops_it_all(stack: LocalStack) -> None:
         assert any("Ctrl-C stops it all" in line for line in foreground.stdout)
         pids = stack.pids().values()
         foreground.send_signal(signal.SIGINT)
-        assert foreground.wait(timeout=STOP_SECONDS) == 0
+        assert foreground.wait(timeout=SECONDS_MAX) == 0
     assert alive(pids) == []
 
 

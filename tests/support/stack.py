@@ -56,6 +56,7 @@ class Stack:
     kafka: str
     topic: str
     maildir: Path
+    metrics: Mapping[str, str]
     data: Path
     http: httpx2.AsyncClient
     mailbox: Mailbox = field(init=False)

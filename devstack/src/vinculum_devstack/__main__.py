@@ -38,14 +38,19 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready, and leave it running.")] = False,
     samples: Annotated[bool, typer.Option("--samples", help="Give the demo tenants something to show.")] = False,
 ) -> None:
-    """Start Postgres, Kafka, the mail sink and the three services. Ctrl-C stops them all."""
+    """Start Postgres, Kafka, the mail sink and the three services. Ctrl-C stops them all.
+
+    What ends by itself is restarted, after 1, 2, 4 and 8 seconds. A part that has ended five times in a row within a
+    minute of its start is left alone: the last lines of its log are shown, and the others go on. With --detach, this is
+    written to logs/watcher.log in the data folder.
+    """
     with suppress(asyncio.CancelledError):
         asyncio.run(_interruptible(_up(data_folder(), detach=detach, samples=samples)))
 
 
 async def _up(data: Path, *, detach: bool, samples: bool) -> None:
     with console.status("") as status:
-        await stack.up(data, Progress(console, status), samples=samples)
+        await stack.up(data, Progress(console, status), detach=detach, samples=samples)
     _welcome(await stack.status(data))
     if detach:
         return
@@ -93,6 +98,12 @@ def down() -> None:
         asyncio.run(stack.down(data_folder()))
 
 
+@app.command(hidden=True)
+def watch() -> None:
+    """Restart what ends by itself: a part of every stack that was started with --detach."""
+    asyncio.run(stack.watch(data_folder(), console))
+
+
 @app.command()
 def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
     """Tell whether it runs, and where."""
@@ -100,8 +111,11 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs
     if as_json:
         typer.echo(json.dumps(found))
     else:
-        for name, value in found.items():
-            typer.echo(f"{name:<11} {value or '-'}")
+        metrics = found.pop("metrics") or {}
+        for name, value in [*found.items(), *((f"{service} metrics", url) for service, url in metrics.items())]:
+            typer.echo(f"{name:<18} {value or '-'}")
+        for name, log in stack.ended(data_folder()).items():
+            typer.echo(f"{name} has ended. Its log is {log}; `vinculum up` starts it again.")
 
 
 @app.command()

@@ -53,6 +53,11 @@ class Processes:
         self.data = data
         self.started: list[str] = []
 
+    @property
+    def lock(self) -> Path:
+        """Held by whoever starts or stops parts of the stack."""
+        return self.data / "run" / "lock"
+
     def log(self, name: str) -> Path:
         return self.data / "logs" / f"{name}.log"
 
@@ -107,7 +112,7 @@ class Processes:
                 *program.argv, env={**os.environ, **program.env}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
             if await process.wait():
-                raise StackError(f"{program.name} failed.\n{self._last_words(program.name)}")
+                raise StackError(f"{program.name} failed.\n{self.last_words(program.name)}")
 
     async def bring_up(self, part: Part) -> None:
         await asyncio.to_thread(part.initialise)
@@ -119,11 +124,11 @@ class Processes:
             async with asyncio.timeout(START_SECONDS):
                 while not await is_ready():
                     if self.running(name) is None:
-                        raise StackError(f"{name} ended while it was starting.\n{self._last_words(name)}")
+                        raise StackError(f"{name} ended while it was starting.\n{self.last_words(name)}")
                     await asyncio.sleep(LOOK_SECONDS)
         except TimeoutError:
             raise StackError(
-                f"{name} was not ready after {START_SECONDS:.0f} seconds.\n{self._last_words(name)}"
+                f"{name} was not ready after {START_SECONDS:.0f} seconds.\n{self.last_words(name)}"
             ) from None
 
     async def stop(self, *names: str) -> None:
@@ -136,20 +141,20 @@ class Processes:
                 process.send_signal(read_json(self._record(name))["stop_signal"])
             with suppress(TimeoutError):
                 async with asyncio.timeout(STOP_SECONDS):
-                    await self._ended(name)
+                    await self.ended(name)
             if self.running(name):
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
-                await self._ended(name)
+                await self.ended(name)
         self._record(name).unlink(missing_ok=True)
 
-    async def _ended(self, name: str) -> None:
+    async def ended(self, name: str, *, look_seconds: float = LOOK_SECONDS) -> None:
         while self.running(name):  # noqa: ASYNC110  nobody tells us, unless it is our child
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(look_seconds)
 
     def _record(self, name: str) -> Path:
         return self.data / "run" / f"{name}.json"
 
-    def _last_words(self, name: str) -> str:
+    def last_words(self, name: str) -> str:
         lines = self.log(name).read_text(errors="replace").splitlines()[-15:]
         return "\n".join([*(f"  {line}" for line in lines), f"The whole log is {self.log(name)}."])

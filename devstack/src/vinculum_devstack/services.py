@@ -28,6 +28,9 @@ class Services:
     def url(self, service: str) -> str:
         return f"http://{HOST}:{self.ports[service]}"
 
+    def metrics_url(self, service: str) -> str:
+        return f"http://{HOST}:{self.ports[f'{service}_metrics']}/metrics"
+
     def migration(self, service: str) -> Program:
         settings = self._settings(service) | {f"VINCULUM_{service.upper()}_ADMIN_URL": self.postgres_url}
         return Program(f"migrate-{service}", [sys.executable, "-m", f"vinculum_{service}", "migrate"], settings)

@@ -21,16 +21,23 @@ from vinculum_devstack.service_tokens import write_service_tokens
 from vinculum_devstack.services import SERVICES, Services, is_ready
 from vinculum_devstack.tenants import register_demo_tenants
 from vinculum_devstack.tokens import mint
+from vinculum_devstack.watching import Watch
 from vinculum_shared.settings import TOPIC
 
-WATCH_SECONDS: Final = 0.5
+ADDRESSES: Final = (*SERVICES, "kafka", "topic", "maildir", "metrics")
+WATCHER: Final = "watcher"
 
 
-async def up(data: Path, progress: Progress, *, samples: bool) -> None:
+async def up(data: Path, progress: Progress, *, detach: bool, samples: bool) -> None:
     prepare(data)
-    with only_one(data / "run" / "lock"):
+    processes = Processes(data)
+    with only_one(processes.lock):
+        await processes.stop(WATCHER)  # whose settings may not be those of now
         make_keys(data)
         await Stack(data).start(progress, samples=samples)
+        if detach:
+            argv = [sys.executable, "-m", "vinculum_devstack", "watch"]
+            processes.start(Program(WATCHER, argv, {"VINCULUM_DATA": str(data)}))
 
 
 class Stack:
@@ -44,13 +51,11 @@ class Stack:
 
     async def start(self, progress: Progress, *, samples: bool) -> None:
         """Start what doesn't run, and what runs with other settings. If that fails, stop what was started."""
-        postgres, others = self._postgres_part(), [self._mail_sink(), self._service_tokens(), *self._kafka_part()]
-        services = [self._service(name) for name in SERVICES]
-        await self._make_room([*postgres, *others, *services])
+        await self._make_room()
         try:
             write_service_tokens(self.data)
-            await side_by_side(self._bring_up(others, progress), self._databases(postgres, progress))
-            await self._bring_up(services, progress)
+            await side_by_side(self._bring_up(self._others(), progress), self._databases(progress))
+            await self._bring_up(self._services(), progress)
             with progress.step("demo tenants"):
                 await register_demo_tenants(self.services.url("command"), mint(self.data, kind="platform"))
             if samples:
@@ -62,11 +67,21 @@ class Stack:
             "kafka": self.kafka_bootstrap,
             "topic": TOPIC,
             "maildir": str(self.data / "mail"),
+            "metrics": {name: self.services.metrics_url(name) for name in SERVICES},
         }
         write_json(self.data / "stack.json", addresses)
 
-    async def _databases(self, postgres: list[Part], progress: Progress) -> None:
-        await self._bring_up(postgres, progress)
+    def parts(self) -> list[Part]:
+        return [*self._postgres_part(), *self._others(), *self._services()]
+
+    def _others(self) -> list[Part]:
+        return [*self._kafka_part(), self._mail_sink(), self._service_tokens()]
+
+    def _services(self) -> list[Part]:
+        return [self._service(name) for name in SERVICES]
+
+    async def _databases(self, progress: Progress) -> None:
+        await self._bring_up(self._postgres_part(), progress)
         missing = [name for name in SERVICES if not self.processes.running(name)]
         with progress.step("migrations"):
             await side_by_side(*(self.processes.complete(self.services.migration(name)) for name in missing))
@@ -100,8 +115,8 @@ class Stack:
         program = self.services.program(name)
         return Part(program, lambda: is_ready(self.services.url(name)), ports=(name, f"{name}_metrics"))
 
-    async def _make_room(self, parts: list[Part]) -> None:
-        missing = [part for part in parts if not self.processes.runs_as(part.program)]
+    async def _make_room(self) -> None:
+        missing = [part for part in self.parts() if not self.processes.runs_as(part.program)]
         await self.processes.stop(*(part.program.name for part in missing))
         for part in missing:
             for port in part.ports:
@@ -122,8 +137,9 @@ async def always_ready() -> bool:
 async def down(data: Path) -> None:
     if not (data / "run").exists():
         return
-    with only_one(data / "run" / "lock"):
-        processes = Processes(data)
+    processes = Processes(data)
+    with only_one(processes.lock):
+        await processes.stop(WATCHER)
         await stop_in_order(processes, processes.names())
         await asyncio.to_thread(end_orphans, data / "postgres")
 
@@ -135,18 +151,11 @@ async def stop_in_order(processes: Processes, names: Collection[str]) -> None:
 
 
 async def watch(data: Path, console: Console) -> None:
-    """Return when nothing runs any more. What ends by itself is told; what `vinculum down` stops is not."""
+    """Restart what ends by itself. Return when nothing runs any more."""
     processes = Processes(data)
-    running = set(processes.names())
-    while running:
-        await asyncio.sleep(WATCH_SECONDS)
-        for name in sorted(running):
-            if processes.running(name) is None:
-                running.discard(name)
-                if name in processes.names():
-                    console.print(
-                        f"[red]{name} has ended.[/] Its log is {processes.log(name)}; `vinculum up` starts it again."
-                    )
+    with only_one(processes.lock):
+        parts = Stack(data).parts()
+    await Watch(processes, console).over(parts)
 
 
 async def status(data: Path) -> dict[str, Any]:
@@ -154,13 +163,17 @@ async def status(data: Path) -> dict[str, Any]:
     processes = Processes(data)
     names = processes.names()
     running = [name for name in names if processes.running(name)]
-    addresses: dict[str, Any] = read_json(data / "stack.json") or dict.fromkeys(
-        (*SERVICES, "kafka", "topic", "maildir")
-    )
+    addresses: dict[str, Any] = read_json(data / "stack.json") or dict.fromkeys(ADDRESSES)
     ready = await asyncio.gather(*(is_ready(addresses[name]) for name in SERVICES if name in running))
     complete = set(SERVICES) <= set(running) == set(names) and all(ready)
     state = "running" if complete else "partial" if running else "stopped"
     return {"state": state, **addresses, "data": str(data)}
+
+
+def ended(data: Path) -> dict[str, Path]:
+    """Return the logs of the parts that were started and do not run any more, by name."""
+    processes = Processes(data)
+    return {name: processes.log(name) for name in processes.names() if not processes.running(name)}
 
 
 async def side_by_side(*steps: Coroutine[Any, Any, None]) -> None:
