@@ -109,6 +109,8 @@ def test_it_comes_up_and_says_where_and_goes_down_without_a_trace(stack: LocalSt
     text = stack.vinculum("status").stdout
     assert f"command metrics    {status['metrics']['command']}" in text
 
+    assert [path for path in (stack.data, *stack.data.rglob("*")) if path.stat().st_mode & 0o077] == []
+
     before = stack.pids()
     stack.up()
     assert stack.pids() == before

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Coroutine
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from vinculum_devstack import stack
-from vinculum_devstack.folder import data_folder
+from vinculum_devstack.folder import OWNERS_ALONE, data_folder
 from vinculum_devstack.importing import import_file
 from vinculum_devstack.problems import StackError
 from vinculum_devstack.progress import Progress
@@ -25,6 +26,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> None:
+    os.umask(OWNERS_ALONE)
     try:
         app()
     except StackError as error:

@@ -30,7 +30,7 @@ def make_keys(data: Path) -> None:
     found = keys(data) if _path(data).exists() else _new_keys(data)
     complete = found | {"secrets": _secrets(found["secrets"])}
     if complete != read_json(_path(data)):
-        write_json(_path(data), complete, mode=0o600)
+        write_json(_path(data), complete)
 
 
 def _new_keys(data: Path) -> dict[str, Any]:
