@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from breaking_changes import Change, breaking_changes, transport_changes
-from reference import asyncapi, commands, errors, events, openapi, schemas
+from reference import asyncapi, commands, errors, events, notifications, openapi, schemas
 
 REFERENCE: Final = Path(__file__).parents[1] / "docs" / "reference"
 RENEW: Final = "Renew it: .venv/bin/python tools/generate.py"
@@ -37,6 +37,7 @@ def documents() -> dict[str, str]:
         "events.md": events.document(),
         "commands.md": commands.document(),
         "errors.md": errors.document(),
+        "notifications.md": notifications.document(),
     }
 
 

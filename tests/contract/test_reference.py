@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from inspect import getdoc
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, get_args
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -16,6 +16,7 @@ from reference.schemas import file_name
 from vinculum_command.domain.access import AcceptInvitation, SettleAccess
 from vinculum_command.domain.commands import Command, EffectiveAt
 from vinculum_command.http.routes import COMMANDS
+from vinculum_notifier.outcomes import OUTCOMES, REASONS, WAITS, Outcome, Reason, Wait
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.contracts.envelope import CONTENT_TYPE, Unrecognised, long_type, schema_uri
 from vinculum_shared.contracts.events import Event
@@ -153,3 +154,16 @@ def test_every_link_leads_somewhere() -> None:
         headings = {heading.lower() for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
         for link in re.findall(r"\]\(([^)]+)\)", text):
             assert link.removeprefix("#") in headings if link.startswith("#") else link in COMMITTED, (name, link)
+
+
+def test_every_outcome_reason_and_wait_of_a_mail_is_explained() -> None:
+    for literals, explained in ((Outcome, OUTCOMES), (Reason, REASONS), (Wait, WAITS)):
+        assert set(literal_values(literals)) == set(explained)
+
+
+def literal_values(literals: Any) -> Iterator[str]:
+    for each in get_args(literals):
+        if isinstance(each, str):
+            yield each
+        else:
+            yield from literal_values(each)

@@ -157,6 +157,88 @@ async def test_a_mail_whose_acceptance_was_not_heard_is_sent_again_under_the_sam
 
 
 @pytest.mark.faults
+async def test_a_mail_that_may_have_gone_out_and_is_no_longer_due_is_not_called_skipped(
+    notifier: Notifier, mails: MailServer
+) -> None:
+    firm = Billing.with_addresses("anna@example.com")
+    mails.to_data["anna@example.com"] = [CUT]
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    firm.unlink(firm.contact_id)
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    assert await notifier.outcomes() == [("anna@example.com", "sent_unconfirmed", "unlinked")]
+    assert len(mails.taken) == 1
+
+
+@pytest.mark.faults
+async def test_a_deliverer_whose_lease_has_ended_sends_nothing(notifier: Notifier, mails: MailServer) -> None:
+    firm = Billing.with_addresses("anna@example.com")
+    firm.remind()
+    await notifier.apply(firm.log)
+    (late,) = await claim(notifier, 1)
+    await notifier.deliver()
+    await Deliverer(notifier.pool, notifier.settings).attempt(late)
+    assert len(mails.taken) == 1
+
+
+async def test_a_mail_that_was_put_off_goes_to_the_corrected_address(notifier: Notifier, mails: MailServer) -> None:
+    firm = Billing.with_addresses("typo@example.com")
+    mails.to_recipient["typo@example.com"] = ["451 4.7.1 greylisted"]
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    firm.correct("anna@example.com")
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    assert await notifier.outcomes() == [("anna@example.com", "sent", "preference")]
+    assert [to for to, _ in mails.taken] == ["anna@example.com"]
+
+
+async def test_contacts_who_share_an_address_get_one_copy_and_an_invitation_each(
+    notifier: Notifier, mails: MailServer
+) -> None:
+    firm = Billing.with_addresses("office@example.com")
+    firm.invite()
+    firm.contact_id = firm.contact("Bruno", None, "office@example.com")
+    firm.link(firm.account_id, firm.contact_id, "invoice")
+    firm.invite()
+    firm.remind()
+    await notifier.apply(firm.log)
+    while [row for row in await notifier.ledger() if row["outcome"] == "queued"]:
+        await notifier.deliver()
+    assert sorted(await notifier.outcomes()) == [
+        ("office@example.com", "sent", "invited"),
+        ("office@example.com", "sent", "invited"),
+        ("office@example.com", "sent", "preference"),
+        ("office@example.com", "skipped", "same_address"),
+    ]
+    assert len(mails.taken) == 3
+
+
+async def test_a_shared_address_gets_its_copy_though_the_first_contact_is_unlinked(
+    notifier: Notifier, mails: MailServer
+) -> None:
+    firm = Billing.with_addresses("office@example.com", "office@example.com")
+    firm.remind()
+    await notifier.apply(firm.log)
+    first = min(await notifier.ledger(), key=lambda row: row["id"])
+    mails.to_recipient["office@example.com"] = ["451 4.7.1 greylisted"]
+    await notifier.deliver()
+    assert {row["waits_for"] for row in await notifier.ledger()} == {"mail_server", "same_address"}
+    firm.unlink(first["contact_id"])
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    await notifier.deliver()
+    assert sorted(await notifier.outcomes()) == [
+        ("office@example.com", "sent", "preference"),
+        ("office@example.com", "skipped", "unlinked"),
+    ]
+    assert len(mails.taken) == 1
+
+
+@pytest.mark.faults
 @pytest.mark.parametrize(
     ("answer", "outcome"), [("250 2.0.0 OK", "sent"), ("550 5.1.1 unknown", "failed"), (CUT, "queued")]
 )
@@ -176,10 +258,17 @@ async def test_what_the_mail_server_said_is_recorded_after_an_outage(
     async def terminated() -> bool:
         return bool(await admin.fetchval(TERMINATE, database))
 
-    async with asyncio.TaskGroup() as group, notifier.pool.acquire() as db, db.transaction():
-        await db.execute("SELECT FROM notification FOR UPDATE")
+    async def handed_over() -> bool:
+        return mails.waiting == 1
+
+    mails.answering.clear()
+    async with asyncio.TaskGroup() as group:
         group.create_task(deliverer.attempt(claimed))
-        await until(terminated)
+        await until(handed_over)
+        async with notifier.pool.acquire() as db, db.transaction():
+            await db.execute("SELECT FROM notification FOR UPDATE")
+            mails.answering.set()
+            await until(terminated)
     deliverer.server.close()
     await admin.close()
     (row,) = await notifier.ledger()
@@ -253,7 +342,7 @@ async def test_several_deliverers_share_the_ledger(notifier: Notifier, mails: Ma
         return len(mails.taken) >= len(addresses)
 
     async with notifier.delivering(), notifier.delivering():
-        await until(all_taken)
+        await until(all_taken, seconds=90)
     assert sorted(to for to, _ in mails.taken) == sorted(addresses)
 
 

@@ -67,7 +67,7 @@ async def test_a_deliverer_that_is_killed_loses_no_mail(
     await notifier.apply(firm.log)
     settings = notifier.settings.model_copy(update={"metrics_port": free()})
     async with process(settings, "deliver", f"{moment}=kill") as killed:
-        assert await asyncio.wait_for(killed.wait(), 30) == -signal.SIGKILL
+        assert await asyncio.wait_for(killed.wait(), 90) == -signal.SIGKILL
     assert await notifier.outcomes() == [("anna@example.com", "queued", "preference")]
     await notifier.pool.execute("UPDATE notification SET next_attempt_at = now()")
 
@@ -80,6 +80,25 @@ async def test_a_deliverer_that_is_killed_loses_no_mail(
     received = mails.mails("anna@example.com")
     assert len(received) == copies
     assert len({mail["Message-ID"] for mail in received}) == 1
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(
+    ("moment", "outcome"), [("deliver.claimed", "skipped"), ("deliver.accepted", "sent_unconfirmed")]
+)
+async def test_what_a_killed_deliverer_may_have_sent_is_not_called_skipped(
+    moment: str, outcome: str, notifier: Notifier
+) -> None:
+    firm = Billing.with_addresses("anna@example.com")
+    firm.remind()
+    await notifier.apply(firm.log)
+    settings = notifier.settings.model_copy(update={"metrics_port": free()})
+    async with process(settings, "deliver", f"{moment}=kill") as killed:
+        assert await asyncio.wait_for(killed.wait(), 90) == -signal.SIGKILL
+    firm.unlink(firm.contact_id)
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    assert await notifier.outcomes() == [("anna@example.com", outcome, "unlinked")]
 
 
 @pytest.mark.acceptance

@@ -8,7 +8,7 @@ import pytest
 from support.events import Log
 from support.firms import Firm
 from vinculum_notifier.known import Known
-from vinculum_notifier.routing import Notification, obstacle, route
+from vinculum_notifier.routing import Notification, obstacle, readdressed, route
 from vinculum_shared.contracts.accounts import AccountArchived
 from vinculum_shared.contracts.contacts import ContactDeactivated, Email, EmailChanged, EmailRemoved
 from vinculum_shared.contracts.events import Actor, Recipient
@@ -226,17 +226,25 @@ class Due:
         self.log.commit(reminder(self.account))
         self.queued: dict[str, Notification] = {row.topic: row for row in routed(self.log)}
 
+    @property
+    def known(self) -> Known:
+        known = Known("acme")
+        for event in self.log.recorded:
+            known.apply(event)
+        return known
+
     def obstacles(self, *, suppressed: bool = False, unsubscribed: bool = False) -> tuple[str | None, str | None]:
         return tuple(self._obstacles(suppressed=suppressed, unsubscribed=unsubscribed))  # type: ignore[return-value]
 
     def _obstacles(self, *, suppressed: bool, unsubscribed: bool) -> Iterator[str | None]:
-        known = Known("acme")
-        for event in self.log.recorded:
-            known.apply(event)
         for topic in ("invitation", "invoice"):
-            mail = self.queued[topic]
             yield obstacle(
-                mail, known, suppressed=suppressed, unsubscribed=unsubscribed and topic == "invoice", now=self.log.now
+                self.queued[topic],
+                self.known,
+                suppressed=suppressed,
+                unsubscribed=unsubscribed and topic == "invoice",
+                sent_there=False,
+                now=self.log.now,
             )
 
 
@@ -262,12 +270,14 @@ def test_mail_on_its_way_is_stopped_by_deactivating_the_contact() -> None:
     assert due.obstacles() == ("contact_inactive", "contact_inactive")
 
 
-def test_mail_never_goes_to_another_address_than_it_was_due_to() -> None:
+def test_mail_on_its_way_follows_an_address_that_is_corrected_and_ends_with_it() -> None:
     due = Due()
     before = Email(email_id=due.email_id, address="anna@example.com", address_hash="1", primary=True)
-    after = before.model_copy(update={"address": "new@example.com"})
+    after = before.model_copy(update={"address": "new@example.com", "address_hash": "2"})
     due.log.commit(EmailChanged(contact_id=due.contact, email_id=due.email_id, before=before, after=after))
-    assert due.obstacles() == ("address_changed", "address_changed")
+    assert due.obstacles() == (None, None)
+    to = readdressed(due.queued["invoice"], due.known).addressee
+    assert (to.address, to.address_hash) == ("new@example.com", "2")
     due.log.commit(EmailRemoved.of(after, contact_id=due.contact))
     assert due.obstacles() == ("no_address", "no_address")
 
@@ -330,4 +340,4 @@ def test_a_choice_by_hand_beats_preference_and_hold() -> None:
     known = Known("acme")
     for event in firm.log.recorded:
         known.apply(event)
-    assert obstacle(mail, known, suppressed=False, unsubscribed=False, now=firm.log.now) is None
+    assert obstacle(mail, known, suppressed=False, unsubscribed=False, sent_there=False, now=firm.log.now) is None

@@ -3,8 +3,9 @@
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from support.firms import Firm
-from vinculum_shared.contracts.links import PortalAccessChanged
+from support.firms import Firm, an_email
+from vinculum_shared.contracts.contacts import Email, EmailChanged
+from vinculum_shared.contracts.links import ContactUnlinked, LinkTerms, PortalAccessChanged
 from vinculum_shared.contracts.records import RecordCreated, RecordReminded
 from vinculum_shared.contracts.tenants import TenantChanged, TenantSettings
 from vinculum_shared.contracts.values import AccountId, ContactId, InvitationId, RecordId
@@ -30,6 +31,21 @@ class Billing(Firm):
         invoice = billing.invoice_id = RecordId(uuid4())
         billing.log.commit(RecordCreated(record_id=invoice, account_id=account, type="invoice", number="17"))
         return billing
+
+    def unlink(self, contact_id: ContactId) -> None:
+        self.log.commit(ContactUnlinked(account_id=self.account_id, contact_id=contact_id, before=LinkTerms()))
+
+    def correct(self, address: str) -> None:
+        """Correct the address of `contact_id`."""
+        email_id, after = self.emails(self.contact_id)[0], an_email(address, primary=True)
+        self.log.commit(
+            EmailChanged(
+                contact_id=self.contact_id,
+                email_id=email_id,
+                before=Email(email_id=email_id, address_hash="", primary=True),
+                after=after.model_copy(update={"email_id": email_id}),
+            )
+        )
 
     def remind(self) -> None:
         self.log.commit(

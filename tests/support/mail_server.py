@@ -29,6 +29,9 @@ class MailServer:
     to_data: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """The same, to the end of DATA."""
     answers_noop: bool = True
+    answering: asyncio.Event = field(default_factory=asyncio.Event)
+    """Cleared, it keeps the mails that have come in waiting for their answer."""
+    waiting: int = 0
     connections: int = 0
     open: int = 0
     """Those of the connections that the client has not closed."""
@@ -53,6 +56,9 @@ class MailServer:
 
     async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         (address,) = envelope.rcpt_tos
+        self.waiting += 1
+        await self.answering.wait()
+        self.waiting -= 1
         answer = self.to_data[address].pop(0) if self.to_data[address] else TAKEN
         if answer in (TAKEN, CUT):
             assert envelope.original_content is not None
@@ -84,5 +90,6 @@ async def mail_server(*, smtputf8: bool = True) -> AsyncIterator[MailServer]:
     loop = asyncio.get_running_loop()
     listener = socket.create_server(("127.0.0.1", 0))
     served = MailServer(SecretStr(f"smtp://127.0.0.1:{listener.getsockname()[1]}"))
+    served.answering.set()
     async with await loop.create_server(lambda: Recording(served, enable_SMTPUTF8=smtputf8, loop=loop), sock=listener):
         yield served

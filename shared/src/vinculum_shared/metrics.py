@@ -55,7 +55,7 @@ PARKED: Final = Gauge("vinculum_parked_events", "Events that wait for an operato
 
 NOTIFICATIONS: Final = Counter(
     "vinculum_notifications",
-    "Rows of the ledger that reached an outcome: sent, held, skipped, failed, nobody.",
+    "Rows of the ledger that reached an outcome: sent, sent_unconfirmed, held, skipped, failed, nobody.",
     ["topic", "outcome"],
 )
 NOTIFICATION_ERRORS: Final = Counter(

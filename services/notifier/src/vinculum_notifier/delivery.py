@@ -1,12 +1,13 @@
 """From the ledger to the mail server: see whether the mail is still due, write it, hand it over, record what was said.
 
-SMTP can't say "once": a server may accept a mail and be cut off before it is heard. Such a mail is sent again, under
-the same Message-ID. So is one of which the ledger could not be told before its lease ended.
+SMTP can't say "once": a server may accept a mail and be cut off before it is heard, or the process be killed. Such a
+mail is sent again, under the same Message-ID; if it is no longer due by then, the ledger has it as `sent_unconfirmed`.
 """
 
 import asyncio
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -17,8 +18,9 @@ from vinculum_notifier.database import worker_pool
 from vinculum_notifier.headers import UnsafeHeaderError
 from vinculum_notifier.known import look
 from vinculum_notifier.ledger import Claimed, Turns
+from vinculum_notifier.outcomes import Failure
 from vinculum_notifier.rendering import message_id, render
-from vinculum_notifier.routing import Notification, Reason, obstacle
+from vinculum_notifier.routing import Notification, obstacle, readdressed
 from vinculum_notifier.settings import Settings
 from vinculum_notifier.smtp import MailServer, Verdict, VerdictKind
 from vinculum_notifier.unsubscribe import unsubscribe_url
@@ -37,16 +39,27 @@ GATHER_SECONDS: Final = 0.02
 """Between two claims, so that one serves several mails."""
 BEAT_SECONDS: Final = 5.0
 RECORD_AGAIN_SECONDS: Final = 0.5
+TWIN_WAITS: Final = timedelta(seconds=1)
 RETRY_FIRST: Final = timedelta(seconds=5)
 RETRY_LONGEST: Final = timedelta(hours=1)
 RETRY_FOR: Final = timedelta(hours=72)
 
-FAILURES: Final[dict[VerdictKind, Reason]] = {
+FAILURES: Final[dict[VerdictKind, Failure]] = {
     "refused": "rejected",
     "no_such_address": "address_rejected",
     "unsupported_address": "unsupported_address",
 }
 UNFORESEEN: Final = Verdict("error", "internal error")
+UNKNOWN: Final[frozenset[VerdictKind]] = frozenset({"unclear", "error"})
+"""The mail server may have taken the mail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A mail with the recipient's address as it is now, and the message that goes there."""
+
+    mail: Notification
+    message: bytes
 
 
 async def deliver(settings: Settings, stop: asyncio.Event) -> None:
@@ -99,40 +112,63 @@ class Deliverer:
         """Bring one mail a step further. What can't be recorded is due again when its lease ends."""
         with telemetry.continuing(claimed.mail.traceparent):
             try:
-                await self.send_or_put_off(claimed)
+                await self.send(claimed, datetime.now(UTC))
             except OUTAGE as error:
                 log.warning("ledger_unavailable", reason=type(error).__name__)
             except Exception:
                 log.exception("attempt_not_recorded", tenant=claimed.mail.tenant, notification_id=str(claimed.mail.id))
 
-    async def send_or_put_off(self, claimed: Claimed) -> None:
+    async def send(self, claimed: Claimed, now: datetime) -> None:
         """Send one mail. An unforeseen error is recorded like a temporary refusal: tried again, but not for ever."""
-        now = datetime.now(UTC)
+        reach("deliver.claimed")
+        begun = claimed.begun()
         try:
-            await self.send(claimed, now)
+            written = await self.write(claimed, now)
         except OUTAGE:
             raise
-        except Exception:
-            log.exception("attempt_failed", tenant=claimed.mail.tenant, notification_id=str(claimed.mail.id))
-            metrics.NOTIFICATION_ERRORS.inc()
-            await self.record(claimed, UNFORESEEN, now)
+        except Exception as error:  # noqa: BLE001  it is logged
+            await self.record(begun.cleared(), unforeseen(claimed, error), now)
+            return
+        if written is None:
+            return
+        begun, message = replace(begun, mail=written.mail), written.message
+        if not await ledger.begin(self.pool, begun, message_id(begun.mail, self.settings)):
+            return
+        try:
+            verdict = await self.server.send(begun.mail.addressee.address, message)
+        except Exception as error:  # noqa: BLE001  it is logged
+            verdict = unforeseen(claimed, error)
+        if verdict.kind in UNKNOWN:
+            metrics.NOTIFICATIONS_UNCLEAR.inc()
+        else:
+            begun = begun.cleared()
+        await self.record(begun, verdict, now)
 
-    async def send(self, claimed: Claimed, now: datetime) -> None:
-        reach("deliver.claimed")
-        mail = claimed.mail
-        known = await look(self.pool, mail.tenant, *streams(mail))
-        suppressed, unsubscribed = await ledger.silenced(self.pool, mail)
-        reason = obstacle(mail, known, suppressed=suppressed, unsubscribed=unsubscribed, now=now)
+    async def write(self, claimed: Claimed, now: datetime) -> Written | None:
+        """Return the mail, ready to be sent. None: it is not to be sent, or not now, and the ledger says why."""
+        known = await look(self.pool, claimed.mail.tenant, *streams(claimed.mail))
+        mail = readdressed(claimed.mail, known)
+        standing = await ledger.standing(self.pool, mail)
+        reason = obstacle(
+            mail,
+            known,
+            suppressed=standing.suppressed,
+            unsubscribed=standing.unsubscribed,
+            sent_there=standing.twin == "sent",
+            now=now,
+        )
         if reason:
             await ledger.settle(self.pool, claimed, "skipped", reason)
-            return
+            return None
+        if standing.twin:
+            await ledger.postpone(self.pool, claimed, TWIN_WAITS, "same_address")
+            return None
         try:
             message = render(mail, known, self.settings, unsubscribe_url=unsubscribe_url(mail, self.settings), now=now)
         except UnsafeHeaderError:
             await ledger.settle(self.pool, claimed, "failed", "unsafe_header")
-            return
-        verdict = await self.server.send(mail.addressee.address, message)
-        await self.record(claimed, verdict, now)
+            return None
+        return Written(mail, message)
 
     async def record(self, claimed: Claimed, verdict: Verdict, now: datetime) -> None:
         """Tell the ledger, through an outage too, for as long as the lease lasts: what it isn't told goes out again."""
@@ -146,19 +182,27 @@ class Deliverer:
             await asyncio.sleep(RECORD_AGAIN_SECONDS)
 
     async def write_down(self, claimed: Claimed, verdict: Verdict, now: datetime) -> None:
-        mail, told = claimed.mail, {"reply": verdict.reply, "message_id": message_id(claimed.mail, self.settings)}
+        mail = claimed.mail
         if verdict.kind == "accepted":
-            await ledger.settle(self.pool, claimed, "sent", mail.reason, **told)
+            await ledger.settle(self.pool, claimed, "sent", mail.reason, verdict)
         elif reason := FAILURES.get(verdict.kind):
             if reason == "address_rejected":
                 await ledger.suppress(self.pool, mail.tenant, mail.addressee.address_hash, verdict.reply)
-            await ledger.settle(self.pool, claimed, "failed", reason, **told)
+            await ledger.settle(self.pool, claimed, "failed", reason, verdict)
         elif now - claimed.made_at > RETRY_FOR:
-            exhausted: Reason = "internal_error" if verdict == UNFORESEEN else "retries_exhausted"
-            await ledger.settle(self.pool, claimed, "failed", exhausted, **told)
+            exhausted: Failure = "internal_error" if verdict == UNFORESEEN else "retries_exhausted"
+            await ledger.settle(self.pool, claimed, "failed", exhausted, verdict)
         else:
             delay = retry_delay(claimed.attempts) * random.uniform(0.5, 1.0)  # noqa: S311  spreads load, keeps no secret
-            await ledger.postpone(self.pool, claimed, delay, unclear=verdict.kind == "unclear", **told)
+            await ledger.postpone(self.pool, claimed, delay, "mail_server", verdict)
+
+
+def unforeseen(claimed: Claimed, error: Exception) -> Verdict:
+    """Log and count an error that nobody foresaw."""
+    mail = claimed.mail
+    log.error("attempt_failed", tenant=mail.tenant, notification_id=str(mail.id), exc_info=error)
+    metrics.NOTIFICATION_ERRORS.inc()
+    return UNFORESEEN
 
 
 def retry_delay(attempts: int) -> timedelta:

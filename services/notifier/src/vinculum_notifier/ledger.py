@@ -1,18 +1,22 @@
 """The ledger: what became of each mail that an event was due, and the queue of those to be sent.
 
 A deliverer claims a due row by moving its next attempt to the end of a lease. If it dies, the row is due again; if it
-comes back after that, its `attempts` no longer match, and what it has to say is not written.
+comes back after that, its `claims` no longer match, and what it has to say is not written. Before it gives the mail to
+the mail server it counts the attempt as unclear, until it has recorded the answer: so a row tells whether the mail may
+have gone out unrecorded.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Final, LiteralString
+from typing import Final, Literal, LiteralString, NamedTuple, Self
 from uuid import UUID
 
 from asyncpg import Record
 
-from vinculum_notifier.routing import Addressee, Notification, Outcome, Reason
+from vinculum_notifier.outcomes import Outcome, Reason, Wait
+from vinculum_notifier.routing import Addressee, Notification
+from vinculum_notifier.smtp import Verdict
 from vinculum_shared import metrics
 from vinculum_shared.postgres import Connection, Pool, columns
 
@@ -25,8 +29,18 @@ class Claimed:
     """A queued mail that is ours until the lease ends."""
 
     mail: Notification
+    claims: int
     attempts: int
+    unclear: int
+    """Attempts of which it is not known whether the mail server took the mail."""
     made_at: datetime
+
+    def begun(self) -> Self:
+        return replace(self, attempts=self.attempts + 1, unclear=self.unclear + 1)
+
+    def cleared(self) -> Self:
+        """Return it as it is once the latest attempt's answer is known."""
+        return replace(self, unclear=self.unclear - 1)
 
 
 async def record(db: Connection, notifications: Iterable[Notification]) -> None:
@@ -85,30 +99,33 @@ def in_turn(row: Record) -> tuple[bool, int]:
     return not row["urgent"], row["place"]
 
 
+async def begin(pool: Pool, claimed: Claimed, message_id: str) -> bool:
+    """Record that an attempt begins, and to which address. Return False if the mail is no longer ours."""
+    mail, to = claimed.mail, claimed.mail.addressee
+    said = claimed.attempts, claimed.unclear, to.address, to.address_hash, message_id
+    return await pool.execute(BEGIN, mail.tenant, mail.id, claimed.claims, *said) == "UPDATE 1"
+
+
 async def settle(
-    pool: Pool,
-    claimed: Claimed,
-    outcome: Outcome,
-    reason: Reason,
-    *,
-    reply: str | None = None,
-    message_id: str | None = None,
+    pool: Pool, claimed: Claimed, outcome: Outcome, reason: Reason, verdict: Verdict | None = None
 ) -> None:
-    """Write the outcome, which is final."""
+    """Write the outcome, which is final. Of a mail that may have gone out unrecorded, nobody can say that it didn't."""
+    if claimed.unclear and outcome != "sent":
+        outcome = "sent_unconfirmed"
     mail = claimed.mail
-    settled = await pool.execute(SETTLE, mail.tenant, mail.id, claimed.attempts, outcome, reason, reply, message_id)
+    said = outcome, reason, claimed.unclear, verdict and verdict.reply
+    settled = await pool.execute(SETTLE, mail.tenant, mail.id, claimed.claims, *said)
     if settled == "UPDATE 1":
         metrics.NOTIFICATIONS.labels(mail.topic, outcome).inc()
 
 
 async def postpone(
-    pool: Pool, claimed: Claimed, delay: timedelta, reply: str, message_id: str, *, unclear: bool
+    pool: Pool, claimed: Claimed, delay: timedelta, waits_for: Wait, verdict: Verdict | None = None
 ) -> None:
-    """Leave the mail queued. `unclear`: it may have been accepted all the same."""
+    """Leave the mail queued."""
     mail = claimed.mail
-    await pool.execute(POSTPONE, mail.tenant, mail.id, claimed.attempts, delay, reply, message_id, int(unclear))
-    if unclear:
-        metrics.NOTIFICATIONS_UNCLEAR.inc()
+    said = delay, waits_for, claimed.attempts, claimed.unclear, verdict and verdict.reply
+    await pool.execute(POSTPONE, mail.tenant, mail.id, claimed.claims, *said)
 
 
 async def suppress(pool: Pool, tenant: str, address_hash: str, reply: str) -> None:
@@ -121,10 +138,19 @@ async def release(pool: Pool, tenant: str, notification_id: UUID) -> bool:
     return bool(await pool.execute(RELEASE, tenant, notification_id) == "DELETE 1")
 
 
-async def silenced(pool: Pool, mail: Notification) -> tuple[bool, bool]:
-    """Tell if the address is suppressed, and if it has unsubscribed from the topic since the event."""
+class Standing(NamedTuple):
+    """What the ledger says against a mail, as of now."""
+
+    suppressed: bool
+    """The address doesn't exist."""
+    unsubscribed: bool
+    twin: Literal["sent", "queued"] | None
+    """A mail about the same event to the same address: sent, or queued and before this one."""
+
+
+async def standing(pool: Pool, mail: Notification) -> Standing:
     row = await pool.fetchrow(
-        SILENCED,
+        STANDING,
         mail.tenant,
         mail.addressee.address_hash,
         mail.account_id,
@@ -132,16 +158,20 @@ async def silenced(pool: Pool, mail: Notification) -> tuple[bool, bool]:
         mail.addressee.email_id,
         mail.topic,
         mail.recorded_at,
+        mail.position,
+        mail.id,
     )
     assert row is not None
-    return row["suppressed"], row["unsubscribed"]
+    return Standing(**row)
 
 
 def claimed(row: Record) -> Claimed:
     fields = dict(row)
     to = Addressee(*(fields.pop(name) for name in ("contact_id", "email_id", "address", "address_hash")))
-    attempts, made_at, *_ = (fields.pop(name) for name in ("attempts", "made_at", "urgent", "place"))
-    return Claimed(Notification(**fields, to=to), attempts, made_at)
+    for name in ("urgent", "place"):
+        del fields[name]
+    own = {name: fields.pop(name) for name in ("claims", "attempts", "unclear", "made_at")}
+    return Claimed(Notification(**fields, to=to), **own)
 
 
 RECORD: LiteralString = """
@@ -199,31 +229,42 @@ CLAIM: LiteralString = """
         WHERE outcome = 'queued' AND next_attempt_at <= now()
         ORDER BY urgent DESC, place LIMIT $1 FOR UPDATE OF notification SKIP LOCKED
     )
-    UPDATE notification SET next_attempt_at = now() + $2, attempts = attempts + 1
+    UPDATE notification SET next_attempt_at = now() + $2, claims = claims + 1
     FROM claimed
     WHERE notification.tenant = claimed.tenant AND notification.id = claimed.id
     RETURNING notification.tenant, event_id, position, recorded_at, topic, template, outcome, reason, account_id,
-        record_id, invitation_id, traceparent, contact_id, email_id, address, address_hash, attempts, made_at, urgent,
-        place"""
+        record_id, invitation_id, traceparent, contact_id, email_id, address, address_hash, claims, attempts, unclear,
+        made_at, urgent, place"""
+BEGIN: LiteralString = """
+    UPDATE notification
+    SET attempts = $4, unclear = $5, address = $6, address_hash = $7, message_id = $8, waits_for = NULL,
+        changed_at = now()
+    WHERE tenant = $1 AND id = $2 AND claims = $3 AND outcome = 'queued'"""
 SETTLE: LiteralString = """
     UPDATE notification
-    SET outcome = $4, reason = $5, reply = coalesce($6, reply), message_id = coalesce($7, message_id),
-        changed_at = now()
-    WHERE tenant = $1 AND id = $2 AND attempts = $3 AND outcome = 'queued'"""
+    SET outcome = $4, reason = $5, unclear = $6, reply = coalesce($7, reply), waits_for = NULL, changed_at = now()
+    WHERE tenant = $1 AND id = $2 AND claims = $3 AND outcome = 'queued'"""
 POSTPONE: LiteralString = """
     UPDATE notification
-    SET next_attempt_at = now() + $4, reply = $5, message_id = $6, unclear = unclear + $7, changed_at = now()
-    WHERE tenant = $1 AND id = $2 AND attempts = $3 AND outcome = 'queued'"""
+    SET next_attempt_at = now() + $4, waits_for = $5, attempts = $6, unclear = $7, reply = coalesce($8, reply),
+        changed_at = now()
+    WHERE tenant = $1 AND id = $2 AND claims = $3 AND outcome = 'queued'"""
 SUPPRESS: LiteralString = """
     INSERT INTO suppressed_address (tenant, address_hash, reply) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"""
 RELEASE: LiteralString = """
     DELETE FROM suppressed_address WHERE tenant = $1 AND address_hash = (
         SELECT address_hash FROM notification WHERE tenant = $1 AND id = $2)"""
-SILENCED: LiteralString = """
+STANDING: LiteralString = """
     SELECT
         EXISTS (SELECT FROM suppressed_address WHERE tenant = $1 AND address_hash = $2) AS suppressed,
         EXISTS (
             SELECT FROM unsubscription JOIN subscription USING (tenant)
             WHERE (tenant, account_id, contact_id, email_id, topic) = ($1, $3, $4, $5, $6) AND (
                 unsubscription.position IS NULL OR unsubscription.position > subscription.position OR asked_at >= $7)
-        ) AS unsubscribed"""
+        ) AS unsubscribed,
+        (
+            SELECT outcome FROM notification
+            WHERE tenant = $1 AND position = $8 AND topic = $6 AND topic <> 'invitation' AND address_hash = $2
+                AND id <> $9 AND (outcome = 'sent' OR (outcome = 'queued' AND id < $9))
+            ORDER BY outcome DESC LIMIT 1
+        ) AS twin"""

@@ -10,8 +10,9 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from vinculum_notifier import ledger
+from vinculum_notifier.outcomes import Outcome, Reason, Wait
 from vinculum_notifier.reading import Operator, Reader
-from vinculum_notifier.routing import MailTopic, Outcome
+from vinculum_notifier.routing import MailTopic
 from vinculum_shared.contracts.values import AccountId, ContactId, StaffId
 from vinculum_shared.http.paging import Page, Paged
 from vinculum_shared.http.snapshots import POSITION_MAX
@@ -30,7 +31,7 @@ class Recipient(BaseModel):
     contact_id: ContactId
     email_id: UUID
     address: str | None
-    """As it was at the event. Null without the scope `personal`."""
+    """The one the mail goes to, or was last given to the mail server for. Null without the scope `personal`."""
 
 
 class Notification(BaseModel):
@@ -44,8 +45,13 @@ class Notification(BaseModel):
     recipient: Recipient | None
     """Null where nobody is told."""
     outcome: Outcome
-    reason: str
+    reason: Reason
     attempts: int
+    """How often it was given to the mail server."""
+    unclear: int
+    """Attempts of which it is not known whether the mail server took the mail."""
+    waits_for: Wait | None
+    """What kept a queued mail from being sent when it was due."""
     next_attempt_at: datetime | None
     """While it is queued."""
     reply: str | None
@@ -109,7 +115,7 @@ async def release(notification_id: UUID, request: Request, read: Operator) -> Re
 PARKED: LiteralString = "SELECT EXISTS (SELECT FROM parked WHERE tenant = $1)"
 LIST: LiteralString = """
     SELECT id, event_id, position, topic, account_id, record_id, contact_id, email_id, address, outcome, reason,
-        attempts, next_attempt_at, reply, message_id, changed_at
+        attempts, unclear, waits_for, next_attempt_at, reply, message_id, changed_at
     FROM notification
     WHERE tenant = $1
         AND ($2::uuid IS NULL OR account_id = $2) AND ($3::uuid IS NULL OR contact_id = $3)
@@ -118,5 +124,5 @@ LIST: LiteralString = """
     ORDER BY position DESC, id DESC LIMIT $8"""
 ONE: LiteralString = """
     SELECT id, event_id, position, topic, account_id, record_id, contact_id, email_id, address, outcome, reason,
-        attempts, next_attempt_at, reply, message_id, changed_at
+        attempts, unclear, waits_for, next_attempt_at, reply, message_id, changed_at
     FROM notification WHERE tenant = $1 AND id = $2"""

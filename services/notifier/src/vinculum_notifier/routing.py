@@ -2,16 +2,17 @@
 
 Routing is a table: the type of the event gives the function that finds those concerned; a record's type gives the
 topic's mails. `route` decides on what is known as of the event. `obstacle` looks again at what is known now, and can
-only take away.
+only take away; `readdressed` follows a recipient whose address was corrected.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal
 from uuid import UUID, uuid5
 
 from vinculum_notifier.known import Access, Contact, Known, Link, Tenant
+from vinculum_notifier.outcomes import Obstacle, Outcome, Reason
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event, Recipient
 from vinculum_shared.contracts.links import INVITATION_VALID, PortalAccessChanged
@@ -20,39 +21,6 @@ from vinculum_shared.contracts.topics import Topic
 from vinculum_shared.recipients import Held, candidates, is_held, wants
 
 MailTopic = Topic | Literal["invitation"]
-Outcome = Literal["queued", "sent", "held", "skipped", "failed", "nobody"]
-Reason = Literal[
-    # queued and sent: what the mail is due to
-    "invited",  # portal access was turned on for the address
-    "preference",  # the topic is on for the address
-    "chosen",  # chosen by hand, past preferences
-    # held
-    "no_permission",  # wants the mail, may not see what it is about, and the policy holds such mail
-    # nobody
-    "no_recipient",  # nobody wants mail about the topic, or only the one who caused the event
-    # skipped
-    "historic",  # happened before this notifier's first start
-    "no_address",  # the address is gone, or was erased
-    "address_changed",
-    "address_suppressed",  # a mail server has said that it doesn't exist
-    "account_archived",
-    "contact_inactive",
-    "unlinked",
-    "revoked",  # the invitation was taken back, or accepted
-    "superseded",  # there is a newer invitation
-    "expired",  # the invitation ended before it could be sent
-    "no_portal",  # the tenant has no portal_url
-    "unsubscribed",
-    "preference_off",
-    "permission_removed",
-    # failed
-    "rejected",  # the mail server refused it for good
-    "address_rejected",  # the same, because the address doesn't exist
-    "retries_exhausted",  # put off for three days
-    "internal_error",  # the same, where the last attempt ended in an unforeseen error, which the log has
-    "unsafe_header",  # the address would be read as another one, or would add headers to the mail
-    "unsupported_address",  # not ASCII, and the mail server doesn't take such
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +90,7 @@ def route(event: Recorded[Event], known: Known) -> list[Notification]:
 def invitation(event: Recorded[PortalAccessChanged], known: Known) -> Iterator[Notification]:
     access = event.data
     if access.to == "invited" and access.invitation_id:
-        to = addressee(known, Recipient(contact_id=access.contact_id, email_id=access.email_id))
+        to = addressee(known, access.contact_id, access.email_id)
         yield notification(
             event, to, "invited", topic="invitation", template="invitation", invitation_id=access.invitation_id
         )
@@ -169,7 +137,7 @@ def about_record(
 ) -> Iterator[Notification]:
     """Give a row for each recipient but the actor; if there is none, that is a row too (PX-8)."""
     record = event.data
-    to = [(reason, addressee(known, recipient)) for reason, recipient in found if not acts(event, recipient)]
+    to = [(why, addressee(known, each.contact_id, each.email_id)) for why, each in found if not acts(event, each)]
     nobody: list[tuple[Reason, None]] = [("no_recipient", None)]
     for reason, each in to or nobody:
         yield notification(event, each, reason, topic=record.topic, template=template, record_id=record.record_id)
@@ -180,12 +148,12 @@ def acts(event: Recorded[Event], recipient: Recipient) -> bool:
     return event.actor.kind == "contact" and event.actor.id == str(recipient.contact_id)
 
 
-def addressee(known: Known, recipient: Recipient) -> Addressee:
-    contact = known.contact(recipient.contact_id)
-    email = contact.email(recipient.email_id) if contact else None
+def addressee(known: Known, contact_id: UUID, email_id: UUID) -> Addressee:
+    contact = known.contact(contact_id)
+    email = contact.email(email_id) if contact else None
     return Addressee(
-        contact_id=recipient.contact_id,
-        email_id=recipient.email_id,
+        contact_id=contact_id,
+        email_id=email_id,
         address=(email.address or "") if email else "",
         address_hash=email.address_hash if email else "",
     )
@@ -224,8 +192,19 @@ def notification(
 OUTCOMES: Final[dict[Reason, Outcome]] = {"no_permission": "held", "no_recipient": "nobody"}
 
 
-def obstacle(mail: Notification, known: Known, *, suppressed: bool, unsubscribed: bool, now: datetime) -> Reason | None:
-    """Give the reason why a queued mail must not be sent any more, if there is one."""
+def readdressed(mail: Notification, known: Known) -> Notification:
+    """Return the mail with the recipient's address as it is now: it may have been corrected since the event."""
+    now = addressee(known, mail.addressee.contact_id, mail.addressee.email_id)
+    return replace(mail, to=now) if now.address else mail
+
+
+def obstacle(
+    mail: Notification, known: Known, *, suppressed: bool, unsubscribed: bool, sent_there: bool, now: datetime
+) -> Obstacle | None:
+    """Give the reason why a queued mail must not be sent any more, if there is one.
+
+    `sent_there`: a mail about the same event was sent to the same address.
+    """
     to = mail.addressee
     link = known.link(mail.account_id, to.contact_id) if mail.account_id else None
     account = known.account(mail.account_id) if mail.account_id else None
@@ -243,19 +222,18 @@ def obstacle(mail: Notification, known: Known, *, suppressed: bool, unsubscribed
             if mail.topic == "invitation"
             else unwanted(mail, mail.topic, contact, link, known.tenant)
         )
+        or ("same_address" if sent_there else None)
     )
 
 
-def unreachable(to: Addressee, contact: Contact | None) -> Reason | None:
+def unreachable(to: Addressee, contact: Contact | None) -> Obstacle | None:
     email = contact.email(to.email_id) if contact else None
     if contact is None or not contact.active:
         return "contact_inactive"
-    if email is None or email.address is None:
-        return "no_address"
-    return None if email.address == to.address else "address_changed"
+    return "no_address" if email is None or email.address is None else None
 
 
-def no_invitation(mail: Notification, access: Access | None, tenant: Tenant, now: datetime) -> Reason | None:
+def no_invitation(mail: Notification, access: Access | None, tenant: Tenant, now: datetime) -> Obstacle | None:
     if access is None or access.state != "invited":
         return "revoked"
     if access.invitation_id != mail.invitation_id:
@@ -265,7 +243,7 @@ def no_invitation(mail: Notification, access: Access | None, tenant: Tenant, now
     return None if tenant.portal_url else "no_portal"
 
 
-def unwanted(mail: Notification, topic: Topic, contact: Contact | None, link: Link, tenant: Tenant) -> Reason | None:
+def unwanted(mail: Notification, topic: Topic, contact: Contact | None, link: Link, tenant: Tenant) -> Obstacle | None:
     if mail.reason == "chosen":
         return None
     email = contact.email(mail.addressee.email_id) if contact else None
