@@ -49,6 +49,7 @@ LOCK := $(BIN)/uv pip compile --quiet --python-version 3.11 --generate-hashes --
 lock: .venv/ready ## Pin the dependencies anew (UPGRADE=1: to their newest versions), and the jars of Kafka
 	@$(LOCK) $(if $(UPGRADE),--upgrade) $(PYPROJECTS) requirements/dev.in -o requirements/dev.txt
 	@$(LOCK) requirements/build.in -c requirements/dev.txt -o requirements/build.txt
+	@$(LOCK) $(if $(UPGRADE),--upgrade) requirements/clients.in -o requirements/clients.txt
 	@$(foreach package,$(PACKAGES),$(LOCK) $(package)/pyproject.toml -c requirements/dev.txt \
 		-o requirements/$(notdir $(package)).txt &&) true
 	@$(BIN)/python tools/lock_kafka.py

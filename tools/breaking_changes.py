@@ -128,6 +128,7 @@ def found(document: Any, path: tuple[str, ...]) -> Any:
 def inlined(schema: Schema) -> Schema:
     """Put definitions in the places of references: where a part is written down is no part of the contract."""
     definitions = schema.get("$defs", {})
+    schema = joined(schema, definitions)
 
     def inline(node: Any) -> Any:
         if isinstance(node, list):
@@ -139,6 +140,19 @@ def inlined(schema: Schema) -> Schema:
 
     result: Schema = inline(schema)
     return result
+
+
+def joined(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:
+    """Put together a type's own fields and those of the schemas that it extends; its own win."""
+    properties: Schema = {}
+    required: list[str] = []
+    for each in (*(definitions[part["$ref"].rpartition("/")[2]] for part in schema.get("allOf", ())), schema):
+        properties |= each.get("properties", {})
+        required += each.get("required", ())
+    return {key: value for key, value in schema.items() if key != "allOf"} | {
+        "properties": properties,
+        "required": list(dict.fromkeys(required)),
+    }
 
 
 Found = Iterator[tuple[str, Kind]]

@@ -9,7 +9,8 @@ import pytest
 
 import generate
 from breaking_changes import BREAKS, Kind, breaking_changes, transport_changes
-from reference import asyncapi, schemas
+from vinculum_command import asyncapi
+from vinculum_shared.contracts import schemas
 from vinculum_shared.contracts.contacts import Email, EmailAdded
 from vinculum_shared.contracts.events import ContactEvent, LinkEvent, RecordEvent
 from vinculum_shared.contracts.links import ContactLinked, LinkTerms
@@ -21,6 +22,8 @@ pytestmark = pytest.mark.contract
 
 Edit = Callable[[dict[str, Any]], None]
 SCHEMAS: Final = schemas.schemas()
+ENVELOPE: Final = "/$defs/Envelope"
+ATTRIBUTES: Final = f"{ENVELOPE}/properties"
 OF_DATA: Final = "/properties/data"
 DATA: Final = f"{OF_DATA}/properties"
 PERSONAL: Final = f"{DATA}/personal/anyOf/0/properties"
@@ -84,22 +87,47 @@ BREAKING: Final[list[tuple[str, str, Edit, Kind]]] = [
         "identity changed",
     ),
     ("the schema has another id", "contact_linked.v1", put("/$id", "x"), "identity changed"),
-    ("the source is another one", "contact_linked.v1", put("/properties/source/const", "/x"), "identity changed"),
-    ("CloudEvents 2", "contact_linked.v1", put("/properties/specversion/const", "2.0"), "identity changed"),
-    ("the data is no JSON", "contact_linked.v1", put("/properties/datacontenttype/const", "x"), "identity changed"),
+    (
+        "the source is another one",
+        "contact_linked.v1",
+        put(f"{ATTRIBUTES}/source/const", "/x"),
+        "identity changed",
+    ),
+    ("CloudEvents 2", "contact_linked.v1", put(f"{ATTRIBUTES}/specversion/const", "2.0"), "identity changed"),
+    (
+        "the data is no JSON",
+        "contact_linked.v1",
+        put(f"{ATTRIBUTES}/datacontenttype/const", "x"),
+        "identity changed",
+    ),
     # order and streams
     ("the stream is named otherwise", "contact_linked.v1", put("/x-stream", "pair/{account_id}"), "stream changed"),
     ("the pair is the other way round", "contact_linked.v1", put("/x-stream", "link/{c}/{a}"), "stream changed"),
     ("the subject looks different", "contact_linked.v1", put("/properties/subject/pattern", "^x"), "format changed"),
-    ("the position is gone", "contact_linked.v1", drop("/properties/position"), "field removed"),
-    ("the position may be missing", "contact_linked.v1", take("/required", "position"), "field became optional"),
-    ("the tenant may be missing", "contact_linked.v1", take("/required", "tenant"), "field became optional"),
-    ("commits have no size", "contact_linked.v1", drop("/properties/commitsize"), "field removed"),
-    ("positions from 0", "contact_linked.v1", put("/properties/position/minimum", 0), "limit widened"),
-    ("positions are text", "contact_linked.v1", put("/properties/position/type", "string"), "retyped"),
-    ("the stream's version is gone", "contact_linked.v1", drop("/properties/streamversion"), "field removed"),
-    ("the time is local", "contact_linked.v1", put("/properties/time/format", "date"), "format changed"),
-    ("events may follow from nothing", "contact_linked.v1", drop("/properties/causationid"), "field removed"),
+    ("the position is gone", "contact_linked.v1", drop(f"{ATTRIBUTES}/position"), "field removed"),
+    (
+        "the position may be missing",
+        "contact_linked.v1",
+        take(f"{ENVELOPE}/required", "position"),
+        "field became optional",
+    ),
+    ("the tenant may be missing", "contact_linked.v1", take(f"{ENVELOPE}/required", "tenant"), "field became optional"),
+    ("commits have no size", "contact_linked.v1", drop(f"{ATTRIBUTES}/commitsize"), "field removed"),
+    ("positions from 0", "contact_linked.v1", put(f"{ATTRIBUTES}/position/minimum", 0), "limit widened"),
+    ("positions are text", "contact_linked.v1", put(f"{ATTRIBUTES}/position/type", "string"), "retyped"),
+    (
+        "the stream's version is gone",
+        "contact_linked.v1",
+        drop(f"{ATTRIBUTES}/streamversion"),
+        "field removed",
+    ),
+    ("the time is local", "contact_linked.v1", put(f"{ATTRIBUTES}/time/format", "date"), "format changed"),
+    (
+        "events may follow from nothing",
+        "contact_linked.v1",
+        drop(f"{ATTRIBUTES}/causationid"),
+        "field removed",
+    ),
     # fields
     ("a field is gone", "contact_linked.v1", drop(f"{DATA}/source"), "field removed"),
     ("a field is renamed", "contact_linked.v1", move(f"{DATA}/source", f"{DATA}/origin"), "field removed"),

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from inspect import getdoc
 from typing import Any, Final, TypeVar, get_args
 
+import openapi_spec_validator
 import pytest
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 import generate
 from reference import errors
-from reference.schemas import file_name
 from vinculum_command.domain.access import AcceptInvitation, SettleAccess
 from vinculum_command.domain.commands import Command, EffectiveAt
 from vinculum_command.http.routes import COMMANDS
@@ -20,6 +20,7 @@ from vinculum_notifier.outcomes import OUTCOMES, REASONS, WAITS, Outcome, Reason
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.contracts.envelope import CONTENT_TYPE, Unrecognised, long_type, schema_uri
 from vinculum_shared.contracts.events import Event
+from vinculum_shared.contracts.schemas import file_name
 from vinculum_shared.problems import Problem
 
 pytestmark = pytest.mark.contract
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.contract
 COMMITTED: Final = generate.committed()
 ASYNCAPI: Final[dict[str, Any]] = json.loads(COMMITTED["asyncapi.json"])
 NOT_GIVEN_BY_NAME: Final = {AcceptInvitation, SettleAccess}
+PUBLIC_TAGS: Final = {"contracts", "health", "unsubscribe"}
 BASES: Final = {Command, EffectiveAt}
 
 T = TypeVar("T")
@@ -38,6 +40,11 @@ def ours(base: type[T]) -> Iterator[type[T]]:
         if each.__module__.startswith("vinculum_"):
             yield each
             yield from ours(each)
+
+
+def operations(service: str) -> list[dict[str, Any]]:
+    document = json.loads(COMMITTED[f"openapi-{service}.json"])
+    return [operation for path in document["paths"].values() for operation in path.values()]
 
 
 def leaves(base: type[T]) -> set[type[T]]:
@@ -116,7 +123,10 @@ def test_the_topic_has_a_message_of_every_type() -> None:
     assert channel["messages"] == {name: {"$ref": f"#/components/messages/{name}"} for name in EVENT_TYPES}
     for name, message in ASYNCAPI["components"]["messages"].items():
         assert message["name"] == long_type(EVENT_TYPES[name])
-        assert message["payload"]["schema"] == {"$ref": f"schemas/{file_name(EVENT_TYPES[name])}.json"}
+        assert message["payload"] == {"$ref": f"#/components/schemas/{name}"}
+        (example,) = message["examples"]
+        validator = Draft202012Validator({**ASYNCAPI, **message["payload"]})
+        assert list(validator.iter_errors(example["payload"])) == []
 
 
 def test_the_topic_is_described_as_asyncapi_3_with_kafka_bindings() -> None:
@@ -129,11 +139,71 @@ def test_the_topic_is_described_as_asyncapi_3_with_kafka_bindings() -> None:
     assert trait["bindings"]["kafka"]["key"]["description"] == "The tenant."
 
 
+def test_the_topic_says_how_to_connect_and_that_it_is_compressed_with_zstd() -> None:
+    secured, local = ASYNCAPI["servers"]["secured"], ASYNCAPI["servers"]["local"]
+    assert (secured["protocol"], local["protocol"]) == ("kafka-secure", "kafka")
+    assert secured["security"] == [{"$ref": "#/components/securitySchemes/scram"}]
+    assert "zstd" in ASYNCAPI["info"]["description"]
+
+
+def test_the_asyncapi_document_is_self_contained() -> None:
+    references = re.findall(r'"\$ref": "([^"]+)"', COMMITTED["asyncapi.json"])
+    assert [each for each in references if not each.startswith("#/")] == []
+
+
+def test_a_sample_of_each_type_is_an_event_of_the_union_and_of_the_envelope() -> None:
+    union, envelope = (json.loads(COMMITTED[f"schemas/{name}.json"]) for name in ("any_event", "envelope.v1"))
+    for message in ASYNCAPI["components"]["messages"].values():
+        for example in message["examples"]:
+            assert list(Draft202012Validator(union).iter_errors(example["payload"])) == []
+            assert list(Draft202012Validator(envelope).iter_errors(example["payload"])) == []
+
+
+@pytest.mark.parametrize("service", ["command", "projection", "notifier"])
+def test_the_openapi_document_is_valid(service: str) -> None:
+    openapi_spec_validator.validate(json.loads(COMMITTED[f"openapi-{service}.json"]))
+
+
+def test_an_operation_of_a_command_is_named_after_it() -> None:
+    named = {operation["operationId"] for operation in operations("command")}
+    assert set(COMMANDS) <= named
+
+
+def test_no_body_states_a_default_so_that_a_client_changes_only_what_it_was_told_to() -> None:
+    schemas = json.loads(COMMITTED["openapi-command.json"])["components"]["schemas"]
+    stated = [
+        (name, field)
+        for name in COMMANDS
+        for field, schema in schemas.get(name, {}).get("properties", {}).items()
+        if "default" in schema
+    ]
+    assert stated == []
+
+
+@pytest.mark.parametrize("service", ["command", "projection", "notifier"])
+def test_every_operation_lists_the_codes_of_its_problems_and_its_rights(service: str) -> None:
+    for operation in operations(service):
+        problem = f"#/components/responses/{operation['operationId']}Problem"
+        assert operation["responses"]["5XX"] == {"$ref": problem}
+        public = operation.get("security") == []
+        assert public == (operation["tags"][0] in PUBLIC_TAGS or operation["operationId"] == "AcceptInvitation")
+
+
+@pytest.mark.parametrize("service", ["command", "projection", "notifier"])
+def test_every_operation_has_an_example(service: str) -> None:
+    for operation in operations(service):
+        contents = [answer["content"] for status, answer in operation["responses"].items() if status.startswith("2")]
+        contents += [operation["requestBody"]["content"]] if "requestBody" in operation else []
+        for content in contents:
+            for media_type, form in content.items():
+                assert media_type == "text/html" or "example" in form, (operation["operationId"], media_type)
+
+
 @pytest.mark.parametrize("service", ["command", "projection", "notifier"])
 def test_what_a_path_takes_is_described(service: str) -> None:
     for path, operations in json.loads(COMMITTED[f"openapi-{service}.json"])["paths"].items():
         for operation in operations.values():
-            described = [each["name"] for each in operation.get("parameters", []) if each["in"] == "path"]
+            described = [each["name"] for each in operation["parameters"] if each.get("in") == "path"]
             assert sorted(described) == sorted(re.findall(r"{(\w+)}", path)), path
 
 

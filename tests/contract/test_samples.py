@@ -4,6 +4,7 @@ VINCULUM_TEST_RECORD=1 writes those that are missing.
 """
 
 import os
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,14 +12,14 @@ import orjson
 import pytest
 from jsonschema import Draft202012Validator
 
-from reference.schemas import file_name
 from support.samples import EVENTS, Sample
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.contracts.envelope import decode
+from vinculum_shared.contracts.schemas import file_name
 
 pytestmark = pytest.mark.contract
 
-SAMPLES: Final = Path(__file__).with_name("samples")
+SAMPLES: Final = Path(str(files("vinculum_shared.contracts"))) / "samples"
 SCHEMAS: Final = Path(__file__).parents[2] / "docs" / "reference" / "schemas"
 
 

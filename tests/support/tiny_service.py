@@ -15,6 +15,7 @@ from starlette.responses import StreamingResponse
 
 from vinculum_shared import failpoints, lifecycle, supervision, telemetry
 from vinculum_shared.http import serving
+from vinculum_shared.http.openapi import OpenApi
 from vinculum_shared.settings import ServiceSettings
 
 log = structlog.get_logger()
@@ -49,7 +50,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         yield {}
 
-    app = serving.create_app(title="Tiny", version="1", lifespan=lifespan, routers=[router], checks={})
+    app = serving.create_app(
+        title="Tiny", version="1", lifespan=lifespan, routers=[router], checks={}, openapi=OpenApi("A tiny service.")
+    )
     await lifecycle.serve_http(app, settings, stop)
 
 

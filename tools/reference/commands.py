@@ -6,11 +6,11 @@ from itertools import groupby
 from typing import Final
 
 from reference.markdown import Schema, code, in_words, table
-from reference.schemas import Untitled
 from vinculum_command.domain.access import AcceptInvitation
 from vinculum_command.domain.commands import Command, givers
 from vinculum_command.http.openapi import Acceptance
 from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, ROUTES
+from vinculum_shared.contracts.schemas import Untitled
 
 INTRODUCTION: Final = """\
 # Commands

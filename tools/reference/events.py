@@ -6,10 +6,10 @@ from operator import itemgetter
 from typing import Final
 
 from reference.markdown import Schema, code, in_words, table
-from reference.schemas import attributes, file_name, schema, stream
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.contracts.envelope import long_type
 from vinculum_shared.contracts.events import Event
+from vinculum_shared.contracts.schemas import envelope, file_name, schema, stream
 
 HEADER: Final = ("field", "value", "", "")
 INTRODUCTION: Final = """\
@@ -36,18 +36,9 @@ def document() -> str:
 
 def attribute_section() -> Iterator[str]:
     yield "## Attributes\n"
-    rows = [(code(name), in_words(each), each.get("description", "")) for name, each in general_attributes().items()]
+    attributes = {name: each for name, each in envelope()["properties"].items() if name != "data"}
+    rows = [(code(name), in_words(each), each.get("description", "")) for name, each in attributes.items()]
     yield table(("attribute", "value", ""), rows)
-
-
-def general_attributes() -> dict[str, Schema]:
-    """Take what any event type has, but for what the type is named by."""
-    one = next(iter(EVENT_TYPES.values()))
-    by_type: dict[str, Schema] = {
-        "type": {"type": "string", "description": "`vinculum.<type>.v<version>`"},
-        "dataschema": {"type": "string", "description": "`urn:vinculum:schema:<type>:v<version>`"},
-    }
-    return attributes(one) | by_type
 
 
 def type_sections() -> Iterator[str]:

@@ -94,6 +94,12 @@ class MethodNotAllowed(Problem):
     status = 405
 
 
+class TooSlow(Problem):
+    """The body did not come in time."""
+
+    status = 408
+
+
 class Conflict(Problem):
     """A rule does not allow this."""
 
@@ -199,3 +205,9 @@ class Unavailable(Retriable):
     """The service can't answer now."""
 
     status = 503
+
+
+class Internal(Problem):
+    """The service failed; the request may or may not have been carried out."""
+
+    code = "internal"

@@ -1,7 +1,5 @@
 """What all services have in common over HTTP."""
 
-import base64
-import hashlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +15,7 @@ from starlette.responses import HTMLResponse, StreamingResponse
 from support.http_server import served
 from vinculum_shared import telemetry
 from vinculum_shared.http import requests, serving
+from vinculum_shared.http.openapi import OpenApi
 from vinculum_shared.http.principals import Principal, bearer
 from vinculum_shared.problems import Conflict, Forbidden, TooMany
 
@@ -141,6 +140,7 @@ async def http() -> AsyncIterator[httpx2.AsyncClient]:
         lifespan=lifespan,
         routers=[router],
         checks={"postgres": postgres_is_there},
+        openapi=OpenApi("Things, for tests."),
         larger_bodies={"/v1/large": 2 * serving.BODY_BYTES_MAX},
     )
     async with served(app, lifespan="on") as url, httpx2.AsyncClient(base_url=url) as http:
@@ -324,19 +324,22 @@ async def test_ready_names_what_is_not_there(http: httpx2.AsyncClient) -> None:
     assert answer.json()["checks"] == {"postgres": "Postgres does not answer."}
 
 
-async def test_the_documentation_needs_nothing_from_elsewhere(http: httpx2.AsyncClient) -> None:
-    answer = await http.get("/docs")
-    assert "<code>GET /v1/things/{thing_id}</code>" in answer.text
-    assert "One thing." in answer.text
-    assert '<a href="#Body">Body</a>' in answer.text
-    assert "<script" not in answer.text
-    assert re.findall(r"https?://", answer.text) == []
-    (style,) = re.findall("<style>(.*?)</style>", answer.text, re.DOTALL)
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    assert f"style-src 'sha256-{digest}'" in answer.headers["content-security-policy"]
+async def test_the_documentation_is_swagger_ui_with_nothing_from_elsewhere(http: httpx2.AsyncClient) -> None:
+    page = await http.get("/docs")
+    assert re.findall(r"https?://", page.text) == []
+    assert "script-src 'self';" in page.headers["content-security-policy"]
+    assets = re.findall('(?:src|href)="([^"]+)"', page.text)
+    assert len(assets) == 4
+    for asset in assets:
+        assert (await http.get(f"/{asset}")).status_code == 200
+    assert code(await http.get("/docs/nothing.js")) == (404, "not_found")
 
 
-async def test_problems_are_in_the_openapi_document(http: httpx2.AsyncClient) -> None:
-    paths = (await http.get("/openapi.json")).json()["paths"]
-    assert "application/problem+json" in paths["/v1/things"]["post"]["responses"]["4XX"]["content"]
-    assert "422" not in paths["/v1/things"]["post"]["responses"]
+async def test_the_codes_of_an_operations_problems_are_in_the_openapi_document(http: httpx2.AsyncClient) -> None:
+    document = (await http.get("/openapi.json")).json()
+    operation = document["paths"]["/v1/things"]["post"]
+    name = f"{operation['operationId']}Problem"
+    assert operation["responses"]["4XX"] == {"$ref": f"#/components/responses/{name}"}
+    assert "422" not in operation["responses"]
+    _, narrowed = document["components"]["schemas"][name]["allOf"]
+    assert {"malformed", "unsupported_media_type", "invalid"} <= set(narrowed["properties"]["code"]["enum"])

@@ -11,7 +11,7 @@ from fastapi import FastAPI, Request
 
 from vinculum_command import database, doorbell, upkeep
 from vinculum_command.execute import Executor
-from vinculum_command.http import access, log_feed, openapi
+from vinculum_command.http import access, contracts, log_feed, openapi
 from vinculum_command.http.commands import BATCH_BYTES_MAX, BATCH_PATH, command_routes
 from vinculum_command.settings import Settings
 from vinculum_shared.http import serving
@@ -58,17 +58,16 @@ def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
             }
             finished.set()
 
-    app = serving.create_app(
+    return serving.create_app(
         title="Vinculum: commands",
         version=version("vinculum-command"),
         lifespan=lifespan,
-        routers=[command_routes(), access.router, log_feed.router],
+        routers=[command_routes(), access.router, log_feed.router, contracts.router],
         checks={"postgres": migrated},
         able_without=("relay_sender",),
         larger_bodies={BATCH_PATH: BATCH_BYTES_MAX},
+        openapi=openapi.openapi(),
     )
-    app.openapi = partial(openapi.document, app)  # type: ignore[method-assign]
-    return app
 
 
 async def migrated(request: Request) -> None:

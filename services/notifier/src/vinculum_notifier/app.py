@@ -3,18 +3,27 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 
 from vinculum_notifier import database, notifications, unsubscribe
 from vinculum_notifier.consume import STARTED, open_subscription
+from vinculum_notifier.examples import EXAMPLES
 from vinculum_notifier.reading import observing, operating
 from vinculum_notifier.settings import Settings
 from vinculum_shared.http import parked, serving
+from vinculum_shared.http.openapi import OpenApi
 from vinculum_shared.http.paging import cursor_cipher
 from vinculum_shared.http.principals import Verifier
 from vinculum_shared.problems import Unavailable
+
+DESCRIPTION: Final = """\
+What became of each mail: every mail that was due is a row with one outcome and one reason.
+
+- **Lists** have at most 200 items a page (`limit`), the newest first. `next_cursor` is the `cursor` of the next page.
+- **Unsubscribing**: `GET /v1/unsubscribe/{token}` shows a page and changes nothing; `POST` turns the mail off.
+"""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -36,6 +45,7 @@ def create_app(settings: Settings) -> FastAPI:
         routers=[notifications.router, unsubscribe.router, parked.routes(observing, operating)],
         checks={"started": has_started},
         able_without=("unsubscriptions",),
+        openapi=OpenApi(DESCRIPTION, examples=EXAMPLES),
     )
 
 

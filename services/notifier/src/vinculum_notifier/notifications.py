@@ -7,13 +7,13 @@ from uuid import UUID
 
 from asyncpg import Record
 from fastapi import APIRouter, Request
-from pydantic import BaseModel
 
 from vinculum_notifier import ledger
 from vinculum_notifier.outcomes import Outcome, Reason, Wait
 from vinculum_notifier.reading import Operator, Reader
 from vinculum_notifier.routing import MailTopic
 from vinculum_shared.contracts.values import AccountId, ContactId, StaffId
+from vinculum_shared.http.documented import Documented
 from vinculum_shared.http.paging import Page, Paged
 from vinculum_shared.http.snapshots import POSITION_MAX
 from vinculum_shared.problems import NotFound
@@ -27,14 +27,14 @@ class NotificationNotFound(NotFound):
     """There is no such notification."""
 
 
-class Recipient(BaseModel):
+class Recipient(Documented):
     contact_id: ContactId
     email_id: UUID
     address: str | None
     """The one the mail goes to, or was last given to the mail server for. Null without the scope `personal`."""
 
 
-class Notification(BaseModel):
+class Notification(Documented):
     id: UUID
     event_id: UUID
     position: int
@@ -60,7 +60,7 @@ class Notification(BaseModel):
     changed_at: datetime
 
 
-class Released(BaseModel):
+class Released(Documented):
     released: bool
     """False if the address was not suppressed."""
 
@@ -75,7 +75,7 @@ def shown(row: Record, *, personal: bool) -> Notification:
 
 
 @router.get("")
-async def notifications(
+async def list_notifications(
     read: Reader,
     paging: Paged,
     account_id: AccountId | None = None,
@@ -94,7 +94,7 @@ async def notifications(
 
 
 @router.get("/{notification_id}")
-async def notification(notification_id: UUID, read: Reader) -> Notification:
+async def get_notification(notification_id: UUID, read: Reader) -> Notification:
     row = None if read.limited else await read.db.fetchrow(ONE, read.tenant, notification_id)
     if row is None:
         raise NotificationNotFound
@@ -102,7 +102,7 @@ async def notification(notification_id: UUID, read: Reader) -> Notification:
 
 
 @router.post("/{notification_id}/release", tags=["operations"])
-async def release(notification_id: UUID, request: Request, read: Operator) -> Released:
+async def release_address(notification_id: UUID, request: Request, read: Operator) -> Released:
     """Write again to an address that a mail server said does not exist: the server was wrong, or the domain is back.
 
     It is the address of this notification. What was failed or skipped until now is not sent.

@@ -25,6 +25,7 @@ from vinculum_notifier.rendering import speaking
 from vinculum_notifier.routing import Notification
 from vinculum_notifier.settings import Settings
 from vinculum_shared.contracts.topics import Topic
+from vinculum_shared.http.openapi import PUBLIC
 from vinculum_shared.http.snapshots import FOR_TENANT
 from vinculum_shared.postgres import OUTAGE, Pool
 from vinculum_shared.signed import Signed
@@ -68,14 +69,14 @@ def unsubscribe_url(mail: Notification, settings: Settings) -> str | None:
     return f"{settings.public_url.rstrip('/')}/v1/unsubscribe/{wish.token(settings.unsubscribe_key)}"
 
 
-@router.get("/{token}", response_class=HTMLResponse)
-async def show(token: str, request: Request) -> HTMLResponse:
+@router.get("/{token}", response_class=HTMLResponse, openapi_extra=PUBLIC)
+async def show_unsubscribe_page(token: str, request: Request) -> HTMLResponse:
     """Show the page with the button. Changes nothing."""
     wish = Unsubscription.opened(request.state.settings.unsubscribe_key, token)
     return await page(request.state.pool, wish, done=False)
 
 
-@router.post("/{token}", response_class=HTMLResponse)
+@router.post("/{token}", response_class=HTMLResponse, openapi_extra=PUBLIC)
 async def unsubscribe(token: str, request: Request) -> HTMLResponse:
     """Switch off what the token names. Again is the same as once."""
     wish = Unsubscription.opened(request.state.settings.unsubscribe_key, token)

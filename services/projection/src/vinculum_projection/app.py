@@ -3,18 +3,29 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 
 from fastapi import FastAPI, Request
 
 from vinculum_projection import database, freshness, recipients
 from vinculum_projection.consume import open_subscription
+from vinculum_projection.examples import EXAMPLES
 from vinculum_projection.read_models import access, accounts, contacts, history, links
 from vinculum_projection.reading import observing, operating
 from vinculum_projection.settings import Settings
 from vinculum_shared.http import parked, serving
+from vinculum_shared.http.openapi import OpenApi
 from vinculum_shared.http.paging import cursor_cipher
 from vinculum_shared.http.principals import Verifier
+
+DESCRIPTION: Final = """\
+Queries over the read models: accounts, contacts, links, related accounts, access and history.
+
+- **Lists** have at most 200 items a page (`limit`), in a fixed order. `next_cursor` is the `cursor` of the next page.
+- **Position**: every answer is as of one position of the tenant's log (`Vinculum-Position`). With `min_position`, a
+  query waits up to 2 seconds until that event is applied, and answers 409 `projection_behind` after that.
+- **Personal data** is null for a service whose token lacks the scope `personal`.
+"""
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -40,6 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
             parked.routes(observing, operating),
         ],
         checks={"postgres": schema_is_there},
+        openapi=OpenApi(DESCRIPTION, examples=EXAMPLES),
     )
 
 

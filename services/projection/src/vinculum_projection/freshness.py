@@ -6,15 +6,15 @@ from typing import LiteralString
 import httpx2
 import structlog
 from fastapi import APIRouter, Request
-from pydantic import BaseModel
 
 from vinculum_projection.reading import Observer
+from vinculum_shared.http.documented import Documented
 
 log = structlog.get_logger()
 router = APIRouter(prefix="/v1", tags=["operations"])
 
 
-class Freshness(BaseModel):
+class Freshness(Documented):
     position: int
     """Of the last event that is applied."""
     recorded_at: datetime
@@ -27,7 +27,7 @@ class Freshness(BaseModel):
 
 
 @router.get("/freshness")
-async def freshness(request: Request, read: Observer) -> Freshness:
+async def get_freshness(request: Request, read: Observer) -> Freshness:
     applied = await read.db.fetchrow(APPLIED, read.tenant)
     assert applied is not None
     lag_events, lag_seconds = None, None

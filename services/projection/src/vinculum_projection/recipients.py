@@ -4,7 +4,6 @@ from typing import Annotated, Final, LiteralString
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
 
 from vinculum_projection.reading import Reader, Row, sort_key
 from vinculum_shared import recipients
@@ -12,13 +11,14 @@ from vinculum_shared.contracts.contacts import Email
 from vinculum_shared.contracts.links import NotificationPreferences
 from vinculum_shared.contracts.topics import Topic
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Personal
+from vinculum_shared.http.documented import Documented
 from vinculum_shared.http.paging import NIL, Page, Paged
 from vinculum_shared.recipients import Member
 
 router = APIRouter(prefix="/v1", tags=["recipients"])
 
 
-class DefaultRecipient(BaseModel):
+class DefaultRecipient(Documented):
     contact_id: ContactId
     name: Personal[str | None]
     email_id: EmailId
@@ -32,7 +32,7 @@ class DefaultRecipients(Page[DefaultRecipient]):
 
 
 @router.get("/accounts/{account_id}/recipients")
-async def default_recipients(
+async def get_recipients(
     account_id: AccountId, topic: Annotated[Topic, Query()], read: Reader, paging: Paged
 ) -> DefaultRecipients:
     """List who gets mail about the topic, by last name, then first name."""

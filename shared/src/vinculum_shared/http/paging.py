@@ -17,8 +17,9 @@ import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from fastapi import Depends, Query, Request
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 
+from vinculum_shared.http.documented import Documented
 from vinculum_shared.http.principals import Principal, bearer
 from vinculum_shared.problems import Invalid
 
@@ -35,13 +36,18 @@ SortKey = tuple[str | int | UUID, ...]
 I = TypeVar("I")  # noqa: E741
 
 
-class Page(BaseModel, Generic[I]):
+class Page(Documented, Generic[I]):
     items: list[I]
     next_cursor: str | None
     position: int
     """Of the tenant's log: the answer is as of this event."""
     parked: bool
     """A stream that this list is about has events that could not be applied; it may be out of date."""
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Name the page of accounts AccountPage: generators of clients make class names of it."""
+        return f"{params[0].__name__}Page"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from typing import Annotated, LiteralString
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import BaseModel
 
+from vinculum_shared.http.documented import Documented
 from vinculum_shared.http.paging import Page, Paged
 from vinculum_shared.http.readers import View
 from vinculum_shared.problems import NotFound
@@ -17,7 +17,7 @@ class ParkedNotFound(NotFound):
     """There is no such parked event."""
 
 
-class Parked(BaseModel):
+class Parked(Documented):
     id: UUID
     """The event's."""
     stream: str
@@ -27,7 +27,7 @@ class Parked(BaseModel):
     parked_at: datetime
 
 
-class Replayed(BaseModel):
+class Replayed(Documented):
     stream: str
     left: int
     """Parked events that the stream still has."""
@@ -44,7 +44,7 @@ def routes(observing: Viewing, operating: Viewing) -> APIRouter:
     router = APIRouter(prefix="/v1/parked", tags=["operations"])
 
     @router.get("")
-    async def parked(view: Annotated[View, Depends(observing, scope="function")], paging: Paged) -> Page[Parked]:
+    async def list_parked(view: Annotated[View, Depends(observing, scope="function")], paging: Paged) -> Page[Parked]:
         """List what is parked, in the log's order. The first of a stream has the reason; those behind it wait.
 
         It is all shown, also to those whose access is limited: an operator replays whatever is there.

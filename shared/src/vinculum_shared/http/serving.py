@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -22,14 +23,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vinculum_shared import metrics, problems, telemetry
 from vinculum_shared.http import api_docs, health, requests
 from vinculum_shared.http.health import Check
+from vinculum_shared.http.openapi import PUBLIC, OpenApi, operation_id
 from vinculum_shared.problems import (
     FieldError,
     Forbidden,
+    Internal,
     Malformed,
     MethodNotAllowed,
     NotFound,
     Problem,
     TooLarge,
+    TooSlow,
     Unauthorized,
 )
 
@@ -46,41 +50,6 @@ SECURITY_HEADERS: Final = (
 )
 
 
-class TooSlow(Problem):
-    """The body did not come in time."""
-
-    status = 408
-
-
-class Internal(Problem):
-    """The service failed; the request may or may not have been carried out."""
-
-    code = "internal"
-
-
-PROBLEM_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
-    status: {
-        "description": "A problem (RFC 9457). `code` says which; the facts stand beside it.",
-        "content": {
-            "application/problem+json": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "type": {"type": "string", "examples": [problems.URN + "contact_already_linked"]},
-                        "title": {"type": "string"},
-                        "status": {"type": "integer"},
-                        "detail": {"type": "string"},
-                        "code": {"type": "string"},
-                    },
-                    "required": ["type", "title", "status", "detail", "code"],
-                }
-            }
-        },
-    }
-    for status in ("4XX", "5XX")
-}
-
-
 def create_app(
     *,
     title: str,
@@ -88,6 +57,7 @@ def create_app(
     lifespan: Callable[[FastAPI], AbstractAsyncContextManager[Mapping[str, Any]]],
     routers: Sequence[APIRouter],
     checks: Mapping[str, Check],
+    openapi: OpenApi,
     able_without: Collection[str] = (),
     larger_bodies: Mapping[str, int] | None = None,
 ) -> FastAPI:
@@ -97,10 +67,11 @@ def create_app(
     while the service is ready; `larger_bodies` names paths and their limits.
     """
     # As routes of the application itself: an included router is searched twice for each request.
-    routes = [route for router in (health_routes(checks, able_without), *routers) for route in router.routes]
+    routers = (health_routes(checks, able_without), *routers, api_docs.router)
+    routes = [route for router in routers for route in router.routes]
     for route in routes:
         if isinstance(route, APIRoute):
-            route.responses = PROBLEM_RESPONSES | route.responses
+            route.unique_id = route.operation_id = route.operation_id or operation_id(route)
             if route.response_class is not HTMLResponse:  # links to pages come back with parameters of mail programs
                 requests.check(route)
     app = FastAPI(
@@ -119,24 +90,20 @@ def create_app(
     app.add_exception_handler(RequestValidationError, answer_invalid_request)
     app.add_exception_handler(ValidationError, answer_invalid_body)
 
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        policy = {"Content-Security-Policy": api_docs.POLICY}
-        return Response(api_docs.page(app.openapi()), media_type="text/html", headers=policy)
-
+    app.openapi = partial(openapi.of, app)  # type: ignore[method-assign]
     return app
 
 
 def health_routes(checks: Mapping[str, Check], able_without: Collection[str]) -> APIRouter:
     router = APIRouter(prefix="/health", tags=["health"])
 
-    @router.get("/live")
-    async def live() -> dict[str, Any]:
+    @router.get("/live", openapi_extra=PUBLIC)
+    async def get_liveness() -> dict[str, Any]:
         """Say that every part of the process shows signs of life."""
         return health.live()
 
-    @router.get("/ready")
-    async def ready(request: Request) -> dict[str, Any]:
+    @router.get("/ready", openapi_extra=PUBLIC)
+    async def get_readiness(request: Request) -> dict[str, Any]:
         """Say that all is there that the service needs, or what isn't."""
         return await health.ready(request, checks, able_without)
 

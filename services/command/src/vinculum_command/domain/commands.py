@@ -19,7 +19,7 @@ from vinculum_shared.contracts.events import ActorKind, Event
 from vinculum_shared.contracts.staff import Role
 from vinculum_shared.contracts.topics import Topic
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Input, Instant, StaffId, Value, named
-from vinculum_shared.problems import Invalid, invalid
+from vinculum_shared.problems import Invalid, Problem, invalid
 
 V = TypeVar("V", bound=Value)
 
@@ -99,6 +99,9 @@ class Command(Input):
 
     ROLE: ClassVar[Needs] = "agent"
     CREATES: ClassVar[bool] = False
+    RAISES: ClassVar[
+        tuple[type[Problem], ...]
+    ] = ()  # rejections, besides ids that are unknown and fields that are wrong
     TARGET: ClassVar[tuple[str, ...]]  # the stream that the answer's id and version are those of
 
     @cached_property

@@ -13,9 +13,11 @@ from vinculum_command.domain.heads.contacts import Contact
 from vinculum_command.domain.heads.links import Link
 from vinculum_command.domain.heads.tenants import Rules
 from vinculum_command.domain.rejections import AccountNotFound, ContactNotFound, TenantNotFound
+from vinculum_command.http.answers import Access, PolicyAnswer
 from vinculum_command.http.callers import Bearer, may_read
 from vinculum_shared.contracts.topics import Feature
 from vinculum_shared.contracts.values import EmailId
+from vinculum_shared.http.openapi import raises
 from vinculum_shared.http.principals import Principal
 from vinculum_shared.http.snapshots import of_tenant
 from vinculum_shared.postgres import Connection
@@ -23,8 +25,8 @@ from vinculum_shared.postgres import Connection
 router = APIRouter(prefix="/v1", tags=["access"])
 
 
-@router.get("/access")
-async def access(
+@router.get("/access", responses={200: {"model": Access}}, openapi_extra=raises(AccountNotFound, ContactNotFound))
+async def get_access(
     request: Request,
     principal: Bearer,
     account_id: UUID,
@@ -73,8 +75,8 @@ def _told(decided: Decided, because: list[reading.Found]) -> dict[str, Any]:
     }
 
 
-@router.get("/policy")
-async def policy(request: Request, principal: Bearer) -> Response:
+@router.get("/policy", responses={200: {"model": PolicyAnswer}})
+async def get_policy(request: Request, principal: Bearer) -> Response:
     """Give the tenant's rules as they are in force."""
     tenant = principal.the_tenant
     async with of_tenant(request.state.reader, tenant) as db:

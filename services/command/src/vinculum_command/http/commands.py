@@ -20,17 +20,19 @@ from vinculum_command.domain.commands import Caller, Command, Order
 from vinculum_command.domain.rejections import ContactNotLinked, InvitationInvalid
 from vinculum_command.domain.tenants import RegisterTenant
 from vinculum_command.execute import Executor
+from vinculum_command.http.answers import AcceptedInvitation
 from vinculum_command.http.callers import as_caller
-from vinculum_command.http.openapi import DRY_RUN, KEY, TENANT, Acceptance, answer_schema, body_schema, parameters
+from vinculum_command.http.openapi import BATCH, KEY, Acceptance, answer_schema, body_schema, operation, operation_id
 from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, PATHS, ROUTES
 from vinculum_command.outcomes import Answer
 from vinculum_shared import metrics, telemetry
 from vinculum_shared.contracts.envelope import NDJSON
+from vinculum_shared.http.openapi import PUBLIC, SCHEMA, raises
 from vinculum_shared.http.principals import Principal, bearer
 from vinculum_shared.http.requests import JSON_LINES, json_object, refuse_other_than, refuse_unknown_parameters
-from vinculum_shared.http.serving import Internal
 from vinculum_shared.problems import (
     FieldError,
+    Internal,
     Invalid,
     Malformed,
     NotFound,
@@ -72,24 +74,27 @@ def command_routes() -> APIRouter:
             path,
             endpoint(command),
             methods=[method],
-            operation_id=f"{method}_{path}",
-            summary=(command.__doc__ or "").partition("\n")[0],
-            openapi_extra={"parameters": parameters(command)} | body_schema(command),
-            responses=answer_schema(),
+            operation_id=operation_id(method, path, command),
+            description=command.__doc__,
+            openapi_extra=operation(method, command),
+            responses=answer_schema(command),
             response_model=None,
         )
     router.add_api_route(
         "/invitations/accept",
         accept_invitation,
         methods=["POST"],
-        openapi_extra=body_schema(Acceptance),
+        openapi_extra=PUBLIC | body_schema(Acceptance) | raises(InvitationInvalid),
+        responses={200: {"model": AcceptedInvitation}},
         response_model=None,
     )
     router.add_api_route(
         BATCH_PATH.removeprefix("/v1"),
         batch,
         methods=["POST"],
-        openapi_extra={"parameters": [DRY_RUN, TENANT]},
+        operation_id="RunBatch",
+        openapi_extra=BATCH,
+        responses={200: {"content": {NDJSON: {"schema": {"$ref": SCHEMA.format(model="BatchAnswer")}}}}},
         response_model=None,
     )
     return router

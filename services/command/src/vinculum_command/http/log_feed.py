@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Final, cast
+from typing import Annotated, Any, Final, cast
 from uuid import UUID
 
 import orjson
@@ -12,10 +12,12 @@ from fastapi.responses import Response, StreamingResponse
 
 from vinculum_command import reading
 from vinculum_command.doorbell import News
+from vinculum_command.http.answers import LogPositions
 from vinculum_command.http.callers import Bearer, may_read
 from vinculum_command.reading import Filter, Line
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.contracts.envelope import NDJSON
+from vinculum_shared.http.openapi import SCHEMA
 from vinculum_shared.http.principals import Principal, bearer
 from vinculum_shared.http.readers import OPERATORS, READERS
 from vinculum_shared.http.snapshots import of_tenant
@@ -35,13 +37,21 @@ RECONNECT_MS: Final = 2_000  # how long a browser waits before it opens a stream
 STREAMS_MAX: Final = 500
 CONNECTIONS: Final = 4  # of the feeds' own: who may enter is never decided behind hundreds of streams
 
+FORMS: Final[Any] = {
+    NDJSON: {"schema": {"$ref": SCHEMA.format(model="LogEvent")}},
+    SSE: {
+        "schema": {"type": "string", "description": "`id` is the position, `data` a LogEvent."},
+        "example": 'id: 10234\ndata: {"specversion": "1.0", "position": 10234, …}\n\n',
+    },
+}
+
 After = Annotated[str | None, Query(max_length=90)]
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 Wait = Annotated[float, Query(ge=0, le=WAIT_SECONDS_MAX)]
 
 
-@router.get("/log", response_model=None)
-async def log(
+@router.get("/log", response_model=None, responses={200: {"content": FORMS}})
+async def read_log(
     request: Request,
     principal: Bearer,
     after: After = None,
@@ -69,8 +79,8 @@ async def log(
     return _page(lines, None if only.is_all else reached, reached)
 
 
-@router.get("/log/positions", response_model=None)
-async def positions(request: Request, principal: Bearer) -> Response:
+@router.get("/log/positions", response_model=None, responses={200: {"model": LogPositions}})
+async def get_log_positions(request: Request, principal: Bearer) -> Response:
     """Give the last position of the tenant's log; to a service for all tenants, of each."""
     if principal.kind == "service" and principal.tenant is None:
         _of_all_tenants(principal, Filter())

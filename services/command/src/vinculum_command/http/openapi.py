@@ -1,33 +1,47 @@
-"""The commands' bodies and answers in OpenAPI, from the commands themselves."""
+"""The command service's part of its OpenAPI document: bodies and answers, from the commands themselves."""
 
 import re
-from typing import Any, Final
+from typing import Final
 
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from vinculum_command.domain.commands import Command
-from vinculum_command.http.routes import COMMANDS, PATH_FIELDS
-from vinculum_shared.contracts.values import Input
+from vinculum_command.domain.rejections import VersionMismatch
+from vinculum_command.execute import VersionConflict
+from vinculum_command.http import answers
+from vinculum_command.http.examples import EXAMPLES
+from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, PATHS
+from vinculum_command.outcomes import EventTooLarge, IdempotencyKeyReused
+from vinculum_shared.contracts.envelope import NDJSON
+from vinculum_shared.contracts.values import TENANT_ID, Input
+from vinculum_shared.http.openapi import SCHEMA, OpenApi, Schema, raises
 from vinculum_shared.http.principals import OF_WHICH_TENANT
+from vinculum_shared.problems import PreconditionFailed
 
-REF: Final = "#/components/schemas/{model}"
+DESCRIPTION: Final = """\
+Commands change accounts, contacts and the links between them; each answers once its events are durable.
+`GET /v1/access` says who may enter an account, and `GET /v1/log` gives every event in order.
+
+- **Bodies** are JSON objects of at most 1 MiB; a batch may have 16 MiB. A field that the command doesn't know is
+  refused. A field that is left out of a `PATCH` or a `PUT` stays as it is.
+- **Retries**: send an `Idempotency-Key`. The same key and body give the same answer for 72 hours.
+- **Reading what you wrote**: pass the `position` of an answer as `min_position` to the projection service.
+"""
 
 KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
-DRY_RUN: Final[dict[str, Any]] = {
+DRY_RUN: Final[Schema] = {
     "name": "dry_run",
     "in": "query",
-    "description": "Write nothing; answer with what would be written.",
+    "description": "Write nothing; answer with what would be written. Positions are null.",
     "schema": {"type": "boolean", "default": False},
 }
-TENANT: Final[dict[str, Any]] = {
+TENANT: Final[Schema] = {
     "name": "tenant",
     "in": "query",
     "description": OF_WHICH_TENANT,
-    "schema": {"type": "string"},
+    "schema": {"type": "string", "pattern": f"^{TENANT_ID}$"},
 }
-PARAMETERS: Final[list[dict[str, Any]]] = [
+PARAMETERS: Final[list[Schema]] = [
     DRY_RUN,
     TENANT,
     {
@@ -39,34 +53,43 @@ PARAMETERS: Final[list[dict[str, Any]]] = [
     {
         "name": "If-Match",
         "in": "header",
-        "description": "The ETag that the stream in the URL must have.",
+        "description": "The ETag that the stream in the URL must have; otherwise nothing is written.",
         "schema": {"type": "string"},
     },
 ]
+HEADERS: Final[Schema] = {
+    "ETag": {"description": "The stream's version.", "schema": {"type": "string"}},
+    "Vinculum-Position": {
+        "description": "The position of the last event, for `min_position`.",
+        "schema": {"type": "integer"},
+    },
+    "Idempotency-Replayed": {
+        "description": "`true` if this is the answer that was given for the key before.",
+        "schema": {"type": "string", "enum": ["true"]},
+    },
+}
+LOCATION: Final[Schema] = {"Location": {"description": "Where the new thing is.", "schema": {"type": "string"}}}
 
-ANSWER: Final[dict[str, Any]] = {
+
+COMMON: Final = (IdempotencyKeyReused, VersionMismatch, PreconditionFailed, EventTooLarge, VersionConflict)
+"""Problems that every command may answer with."""
+BATCH: Final[Schema] = {
+    "parameters": [DRY_RUN, TENANT],
+    "requestBody": {
+        "required": True,
+        "description": "Commands, a JSON object a line. At most 10,000 lines of 1 MiB, and 16 MiB in all.",
+        "content": {NDJSON: {"schema": {"$ref": SCHEMA.format(model="BatchLine")}}},
+    },
+}
+BATCH_LINE: Final[Schema] = {
     "type": "object",
-    "required": ["id", "version", "position", "events", "warnings"],
+    "title": "BatchLine",
+    "description": "A line of a batch: a command's name and its fields, those of its path among them.",
+    "required": ["command"],
+    "additionalProperties": True,
     "properties": {
-        "id": {"type": "string"},
-        "version": {"type": "integer", "description": "Of the stream that the URL names; the ETag has it too."},
-        "position": {"type": ["integer", "null"], "description": "Pass it as min_position to read what was written."},
-        "events": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["id", "type", "position"],
-                "properties": {
-                    "id": {"type": "string", "format": "uuid"},
-                    "type": {"type": "string"},
-                    "position": {"type": ["integer", "null"]},
-                },
-            },
-        },
-        "warnings": {
-            "type": "array",
-            "items": {"type": "object", "required": ["code"], "properties": {"code": {"type": "string"}}},
-        },
+        "command": {"type": "string", "enum": list(COMMANDS)},
+        "idempotency_key": {"type": "string", "pattern": f"^{KEY.pattern}$"},
     },
 }
 
@@ -77,7 +100,12 @@ class Acceptance(Input):
     token: str
 
 
-def parameters(command: type[Command]) -> list[dict[str, Any]]:
+def operation_id(method: str, path: str, command: type[Command]) -> str:
+    """Name an operation after its command; the second route of a command has its method in the name, too."""
+    return command.__name__ if PATHS[command] == path else f"{command.__name__}By{method.title()}"
+
+
+def parameters(command: type[Command]) -> list[Schema]:
     fields = command.model_json_schema()["properties"]
     path = [
         {"name": name, "in": "path", "required": True, "schema": fields[name]} for name in sorted(PATH_FIELDS[command])
@@ -85,40 +113,57 @@ def parameters(command: type[Command]) -> list[dict[str, Any]]:
     return path + PARAMETERS
 
 
-def body_schema(body: type[Input]) -> dict[str, Any]:
+def operation(method: str, command: type[Command]) -> Schema:
+    """Describe a command's parameters, body and problems. A body with DELETE has no meaning that proxies agree on."""
+    body = {} if method == "DELETE" else body_schema(command)
+    return {"parameters": parameters(command)} | body | raises(*COMMON, *command.RAISES)
+
+
+def body_schema(body: type[Input]) -> Schema:
     """Refer to the schema of a body, if anything is left for it besides the path."""
-    fields = [field for name, field in body.model_fields.items() if name not in _in_path(body)]
+    fields = [field for name, field in body.model_fields.items() if name not in in_path(body)]
     if not fields:
         return {}
     required = any(field.is_required() for field in fields)
-    schema = {"$ref": REF.format(model=body.__name__)}
+    schema = {"$ref": SCHEMA.format(model=body.__name__)}
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": schema}}}}
 
 
-def _in_path(body: type[Input]) -> frozenset[str]:
+def in_path(body: type[Input]) -> frozenset[str]:
     return PATH_FIELDS[body] if issubclass(body, Command) else frozenset()
 
 
-def answer_schema() -> dict[int | str, dict[str, Any]]:
-    content = {"application/json": {"schema": {"$ref": REF.format(model="CommandAnswer")}}}
-    return {
-        200: {"description": "Done, or nothing to change.", "content": content},
-        201: {"description": "Done; what has the answer's id is new.", "content": content},
+def answer_schema(command: type[Command]) -> dict[int | str, Schema]:
+    done = {"model": answers.CommandAnswer, "headers": HEADERS}
+    found: dict[int | str, Schema] = {200: done | {"description": "Done, or nothing to change."}}
+    if command.CREATES or command.creates is not Command.creates:
+        found[201] = done | {"description": "Done; what has the answer's id is new.", "headers": HEADERS | LOCATION}
+    return found
+
+
+def bodies() -> dict[str, Schema]:
+    """Return the schemas of all bodies. They state no defaults: a client that sent one would clear the field."""
+    inputs = [(body, "validation") for body in (Acceptance, *COMMANDS.values())]
+    _, definitions = models_json_schema(inputs, ref_template=SCHEMA)  # type: ignore[arg-type]
+    schemas: dict[str, Schema] = definitions["$defs"]
+    for name, command in COMMANDS.items():
+        for path_field in PATH_FIELDS[command]:
+            schemas[name]["properties"].pop(path_field)
+            if path_field in schemas[name].get("required", ()):
+                schemas[name]["required"].remove(path_field)
+    unused = {name for name, command in COMMANDS.items() if not body_schema(command)}
+    return {name: without_defaults(schema) for name, schema in schemas.items() if name not in unused}
+
+
+def without_defaults(schema: Schema) -> Schema:
+    properties = {
+        name: {key: value for key, value in each.items() if key != "default"}
+        for name, each in schema.get("properties", {}).items()
     }
+    return schema | {"properties": properties} if properties else schema
 
 
-def document(app: FastAPI) -> dict[str, Any]:
-    """Give the OpenAPI document with the commands' schemas in it."""
-    if app.openapi_schema is None:
-        schema = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        inputs = [(body, "validation") for body in (Acceptance, *COMMANDS.values())]
-        _, definitions = models_json_schema(inputs, ref_template=REF)  # type: ignore[arg-type]
-        schemas = definitions["$defs"]
-        for name, command in COMMANDS.items():
-            for path_field in PATH_FIELDS[command]:
-                schemas[name]["properties"].pop(path_field)
-                if path_field in schemas[name].get("required", ()):
-                    schemas[name]["required"].remove(path_field)
-        schema.setdefault("components", {}).setdefault("schemas", {}).update(schemas, CommandAnswer=ANSWER)
-        app.openapi_schema = schema
-    return app.openapi_schema
+def openapi() -> OpenApi:
+    models = {model.__name__: model for model in (answers.BatchAnswer, answers.LogEvent)}
+    _, definitions = models_json_schema([(model, "serialization") for model in models.values()], ref_template=SCHEMA)
+    return OpenApi(DESCRIPTION, {**bodies(), **definitions["$defs"], "BatchLine": BATCH_LINE}, EXAMPLES)

@@ -7,13 +7,13 @@ from typing import Final, LiteralString
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import BaseModel
 
 from vinculum_projection.reading import Reader
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.links import AccessState, ContactUnlinked, PortalAccessChanged
 from vinculum_shared.contracts.topics import Feature
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Personal
+from vinculum_shared.http.documented import Documented
 from vinculum_shared.http.paging import NIL, Page, Paged
 from vinculum_shared.postgres import Connection, columns
 
@@ -60,14 +60,14 @@ ON: LiteralString = """
         recorded_at = excluded.recorded_at"""
 
 
-class Because(BaseModel):
+class Because(Documented):
     event_id: UUID
     type: str
     position: int
     recorded_at: datetime
 
 
-class Entry(BaseModel):
+class Entry(Documented):
     contact_id: ContactId
     name: Personal[str | None]
     email_id: EmailId
@@ -77,7 +77,7 @@ class Entry(BaseModel):
 
 
 @router.get("/accounts/{account_id}/access")
-async def access_to_account(account_id: AccountId, read: Reader, paging: Paged) -> Page[Entry]:
+async def list_access_to_account(account_id: AccountId, read: Reader, paging: Paged) -> Page[Entry]:
     """List the addresses that open the portal now, by their contact's name, each with the events that made it so."""
     await read.account(account_id)
     rows = await read.rows(ENTRIES, account_id, *paging.after("", NIL, NIL), paging.limit + 1)

@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final, LiteralString
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
 
 from vinculum_projection.names import folded, search_range, under, word_starts
 from vinculum_projection.names import letter as letter_of
@@ -22,6 +21,7 @@ from vinculum_shared.contracts.accounts import (
 )
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.values import AccountId, Details, ExternalIds, Personal, StaffId
+from vinculum_shared.http.documented import Documented
 from vinculum_shared.http.paging import NIL, Page, Paged
 from vinculum_shared.postgres import Connection, columns
 from vinculum_shared.problems import AccountNotFound
@@ -110,7 +110,7 @@ WORDS: LiteralString = """
     SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[])"""
 
 
-class Account(BaseModel):
+class Account(Documented):
     id: AccountId
     name: Personal[str | None]
     kind: AccountKind | None
@@ -123,7 +123,7 @@ class Account(BaseModel):
 
 
 @router.get("/accounts")
-async def accounts(
+async def list_accounts(
     read: Reader,
     paging: Paged,
     query: Search = None,
@@ -141,7 +141,7 @@ async def accounts(
 
 
 @router.get("/accounts/{account_id}")
-async def account(account_id: AccountId, read: Reader) -> Account:
+async def get_account(account_id: AccountId, read: Reader) -> Account:
     rows = await read.rows(ACCOUNTS, [account_id])
     if not rows:
         raise AccountNotFound

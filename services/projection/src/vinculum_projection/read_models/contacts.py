@@ -7,7 +7,6 @@ from typing import Annotated, Any, Final, LiteralString
 from uuid import UUID
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
 
 from vinculum_projection.names import NO_NUL, folded, search_range, under, word_starts
 from vinculum_projection.names import letter as letter_of
@@ -26,6 +25,7 @@ from vinculum_shared.contracts.contacts import (
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import ContactEvent
 from vinculum_shared.contracts.values import ContactId, EmailId, ExternalIds, Locale, Personal
+from vinculum_shared.http.documented import Documented
 from vinculum_shared.http.paging import NIL, Page, Paged
 from vinculum_shared.postgres import Connection, columns
 from vinculum_shared.problems import ContactNotFound
@@ -160,14 +160,14 @@ EMAILS: LiteralString = """
         label = excluded.label, is_primary = excluded.is_primary"""
 
 
-class ContactEmail(BaseModel):
+class ContactEmail(Documented):
     email_id: EmailId
     address: Personal[str | None]
     label: Personal[str | None]
     primary: bool
 
 
-class Contact(BaseModel):
+class Contact(Documented):
     id: ContactId
     name: Personal[str | None]
     first_name: Personal[str | None]
@@ -183,7 +183,7 @@ class Contact(BaseModel):
 
 
 @router.get("/contacts")
-async def contacts(
+async def list_contacts(
     read: Reader,
     paging: Paged,
     query: Search = None,
@@ -201,7 +201,7 @@ async def contacts(
 
 
 @router.get("/contacts/{contact_id}")
-async def contact(contact_id: ContactId, read: Reader) -> Contact:
+async def get_contact(contact_id: ContactId, read: Reader) -> Contact:
     rows = await read.rows(CONTACTS, [contact_id])
     if not rows:
         raise ContactNotFound

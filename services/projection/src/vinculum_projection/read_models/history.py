@@ -6,7 +6,6 @@ from typing import Any, Final, LiteralString
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import BaseModel
 
 from vinculum_projection.reading import Reader
 from vinculum_shared.contracts.accounts import AccountArchived, AccountChanged, AccountCreated, AccountRestored
@@ -31,6 +30,7 @@ from vinculum_shared.contracts.links import (
 )
 from vinculum_shared.contracts.records import RecordCreated, RecordReminded, RecordSent
 from vinculum_shared.contracts.values import AccountId, ContactId, Personal
+from vinculum_shared.http.documented import Documented
 from vinculum_shared.http.paging import Page, Paged
 from vinculum_shared.postgres import Connection
 
@@ -86,7 +86,7 @@ OF_ALL: Final = frozenset({"actor", "reason", "effective_at", "personal"})
 ADD: LiteralString = "INSERT INTO history SELECT new.* FROM unnest($1::history[]) AS new ON CONFLICT DO NOTHING"
 
 
-class HistoryEntry(BaseModel):
+class HistoryEntry(Documented):
     position: int
     event_id: UUID
     type: str
@@ -100,7 +100,7 @@ class HistoryEntry(BaseModel):
 
 
 @router.get("/accounts/{account_id}/history")
-async def history_of_account(account_id: AccountId, read: Reader, paging: Paged) -> Page[HistoryEntry]:
+async def list_account_history(account_id: AccountId, read: Reader, paging: Paged) -> Page[HistoryEntry]:
     """List the events of the account, its links and its records, oldest first."""
     await read.account(account_id)
     rows = await read.rows(OF_ACCOUNT, account_id, *paging.after(0), paging.limit + 1)
@@ -108,7 +108,7 @@ async def history_of_account(account_id: AccountId, read: Reader, paging: Paged)
 
 
 @router.get("/contacts/{contact_id}/history")
-async def history_of_contact(contact_id: ContactId, read: Reader, paging: Paged) -> Page[HistoryEntry]:
+async def list_contact_history(contact_id: ContactId, read: Reader, paging: Paged) -> Page[HistoryEntry]:
     """List the events of the contact, its links and its records, oldest first."""
     await read.contact(contact_id)
     rows = await read.rows(OF_CONTACT, contact_id, *paging.after(0), paging.limit + 1)

@@ -7,7 +7,6 @@ from typing import Final, LiteralString
 from uuid import UUID
 
 from fastapi import APIRouter
-from pydantic import BaseModel
 
 from vinculum_projection.reading import Reader, Row
 from vinculum_shared.contracts.accounts import AccountChanged
@@ -27,6 +26,7 @@ from vinculum_shared.contracts.links import (
 )
 from vinculum_shared.contracts.topics import TOPICS, Feature, Topic
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Personal
+from vinculum_shared.http.documented import Documented
 from vinculum_shared.http.paging import NIL, Page, Paged
 from vinculum_shared.postgres import Connection, columns
 from vinculum_shared.recipients import wants
@@ -155,7 +155,7 @@ RENAME: LiteralString = """
         AND links.account_name <> accounts.folded_name"""
 
 
-class LinkedEmail(BaseModel):
+class LinkedEmail(Documented):
     email_id: EmailId
     address: Personal[str | None]
     primary: bool
@@ -164,7 +164,7 @@ class LinkedEmail(BaseModel):
     """Which mail goes to this address: its own choices, else the link's, for the primary one."""
 
 
-class Link(BaseModel):
+class Link(Documented):
     name: Personal[str | None]
     role: str | None
     job_title: Personal[str | None]
@@ -185,25 +185,25 @@ class LinkedAccount(Link):
     account_id: AccountId
 
 
-class AccountName(BaseModel):
+class AccountName(Documented):
     id: AccountId
     name: Personal[str | None]
 
 
-class SharedContact(BaseModel):
+class SharedContact(Documented):
     contact_id: ContactId
     name: Personal[str | None]
     since: datetime
 
 
-class RelatedAccount(BaseModel):
+class RelatedAccount(Documented):
     account: AccountName
     via: list[SharedContact]
     parked: bool
 
 
 @router.get("/accounts/{account_id}/contacts")
-async def contacts_of_account(account_id: AccountId, read: Reader, paging: Paged) -> Page[LinkedContact]:
+async def list_contacts_of_account(account_id: AccountId, read: Reader, paging: Paged) -> Page[LinkedContact]:
     """List the account's contacts by last name, then first name."""
     await read.account(account_id)
     rows = await read.rows(CONTACTS_OF_ACCOUNT, account_id, *paging.after("", NIL), paging.limit + 1)
@@ -212,7 +212,7 @@ async def contacts_of_account(account_id: AccountId, read: Reader, paging: Paged
 
 
 @router.get("/contacts/{contact_id}/accounts")
-async def accounts_of_contact(contact_id: ContactId, read: Reader, paging: Paged) -> Page[LinkedAccount]:
+async def list_accounts_of_contact(contact_id: ContactId, read: Reader, paging: Paged) -> Page[LinkedAccount]:
     """List the contact's accounts by name."""
     await read.contact(contact_id)
     rows = await read.rows(ACCOUNTS_OF_CONTACT, contact_id, *paging.after("", NIL), paging.limit + 1)
@@ -221,7 +221,7 @@ async def accounts_of_contact(contact_id: ContactId, read: Reader, paging: Paged
 
 
 @router.get("/accounts/{account_id}/related")
-async def related_accounts(account_id: AccountId, read: Reader, paging: Paged) -> Page[RelatedAccount]:
+async def list_related_accounts(account_id: AccountId, read: Reader, paging: Paged) -> Page[RelatedAccount]:
     """List the accounts that share a contact with this one, by name, each with the contacts that it shares."""
     await read.account(account_id)
     rows = await read.rows(RELATED, account_id, *paging.after("", NIL), paging.limit + 1)

@@ -1,4 +1,8 @@
-"""The JSON Schema of each event type: the whole event as it is on the wire, open for fields that come later."""
+"""The JSON Schemas of the events as they are on the wire, open for fields that come later.
+
+`envelope.v1` has what all events have in common; the schema of each type refers to it and adds the type's own data.
+`any_event` is the union of them all. Each schema is self-contained: what it refers to is in its `$defs`.
+"""
 
 import json
 import re
@@ -16,6 +20,8 @@ Schema = dict[str, Any]
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 UUID: Final = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 ANY_SUBJECT: Final = f"^(account|contact|staff)/{UUID}$"
+ENVELOPE_FILE: Final = "envelope.v1"
+ANY_EVENT_FILE: Final = "any_event"
 OPTIONAL_ATTRIBUTES: Final = frozenset({"causationid", "traceparent"})
 
 
@@ -27,8 +33,12 @@ class Untitled(GenerateJsonSchema):
 
 
 def schemas() -> dict[str, Schema]:
-    """Give the schema of every event type by the name of its file: `contact_linked.v1`."""
-    return {file_name(event_type): schema(event_type) for event_type in EVENT_TYPES.values()}
+    """Return every schema by the name of its file: `contact_linked.v1`."""
+    return {
+        ENVELOPE_FILE: {"$schema": DIALECT, "$id": "urn:vinculum:schema:envelope:v1"} | envelope(),
+        **{file_name(event_type): schema(event_type) for event_type in EVENT_TYPES.values()},
+        ANY_EVENT_FILE: any_event(),
+    }
 
 
 def file_name(event_type: type[Event]) -> str:
@@ -39,7 +49,6 @@ def schema(event_type: type[Event]) -> Schema:
     model: Schema = event_type.model_json_schema(mode="serialization", schema_generator=Untitled)
     definitions = model.pop("$defs", {})
     data, personal = parted(model, personal_fields(event_type), definitions)
-    properties = attributes(event_type) | {"data": with_cause(data, personal_part(event_type, personal))}
     whole = {
         "$schema": DIALECT,
         "$id": schema_uri(event_type),
@@ -47,10 +56,33 @@ def schema(event_type: type[Event]) -> Schema:
         "description": event_type.__doc__,
         "x-stream": stream(event_type),
         "type": "object",
-        "properties": properties,
-        "required": [name for name in properties if name not in OPTIONAL_ATTRIBUTES],
+        "allOf": [{"$ref": "#/$defs/Envelope"}],
+        "properties": {
+            "type": {"const": long_type(event_type)},
+            "subject": {"type": "string", "pattern": pattern(event_type.STREAM), "description": "The event's stream."},
+            "dataschema": {"const": schema_uri(event_type)},
+            "data": with_cause(data, personal_part(event_type, personal)),
+        },
+        "required": ["type", "subject", "dataschema", "data"],
     }
-    return whole | {"$defs": used(whole, definitions)}
+    return whole | {"$defs": used(whole, definitions | {"Envelope": envelope()})}
+
+
+def any_event() -> Schema:
+    """Return the union of all types. `type` says which one an event is."""
+    definitions: dict[str, Schema] = {}
+    for event_type in EVENT_TYPES.values():
+        one = schema(event_type)
+        definitions |= one.pop("$defs")
+        definitions[event_type.__name__] = {key: value for key, value in one.items() if key not in {"$schema", "$id"}}
+    return {
+        "$schema": DIALECT,
+        "$id": "urn:vinculum:schema:any_event",
+        "title": "AnyEvent",
+        "description": "An event of any type. More types may come: pass over those that you don't know.",
+        "oneOf": [{"$ref": f"#/$defs/{name}"} for name in EVENT_TYPES],
+        "$defs": definitions,
+    }
 
 
 def stream(event_type: type[Event]) -> str:
@@ -68,18 +100,19 @@ def pattern(template: tuple[str, ...]) -> str:
     return f"^{'/'.join([prefix, *(TENANT_ID if field == 'tenant' else UUID for field in fields)])}$"
 
 
-def attributes(event_type: type[Event]) -> dict[str, Schema]:
+def envelope() -> Schema:
+    """Return the schema of what all events have: the attributes of CloudEvents, and those of the log."""
     uuid = {"type": "string", "format": "uuid"}
     count = {"type": "integer", "minimum": 1}
-    return {
+    properties = {
         "specversion": {"const": "1.0", "description": "Of CloudEvents."},
         "id": uuid | {"description": "The event's own id, a UUIDv7."},
         "source": {"const": SOURCE},
-        "type": {"const": long_type(event_type)},
-        "subject": {"type": "string", "pattern": pattern(event_type.STREAM), "description": "The event's stream."},
+        "type": {"type": "string", "description": "`vinculum.<type>.v<version>`"},
+        "subject": {"type": "string", "description": "The event's stream."},
         "time": {"type": "string", "format": "date-time", "description": "When it was recorded; never goes back."},
         "datacontenttype": {"const": "application/json"},
-        "dataschema": {"const": schema_uri(event_type)},
+        "dataschema": {"type": "string", "description": "`urn:vinculum:schema:<type>:v<version>`"},
         "tenant": {"type": "string", "pattern": f"^{TENANT_ID}$", "description": "Whose log it is in; the Kafka key."},
         "position": count | {"description": "Its number in the tenant's log, which has no holes."},
         "streamversion": count | {"description": "Its number in its stream."},
@@ -89,6 +122,14 @@ def attributes(event_type: type[Event]) -> dict[str, Schema]:
         "correlationid": uuid | {"description": "The command that began it all."},
         "causationid": uuid | {"description": "The event that it follows from."},
         "traceparent": {"type": "string", "description": "W3C trace context of the command."},
+        "data": {"type": "object"},
+    }
+    return {
+        "title": "Envelope",
+        "description": "What all events have in common: a CloudEvents 1.0 event in structured mode.",
+        "type": "object",
+        "properties": properties,
+        "required": [name for name in properties if name not in OPTIONAL_ATTRIBUTES],
     }
 
 
