@@ -47,6 +47,14 @@ async def test_a_service_says_that_it_lives_is_ready_and_what_it_offers(stack: S
     assert "swagger-ui-bundle.js" in docs.text
 
 
+OWN_METRICS: Final = {
+    "vinculum_commands": {"command"},
+    "vinculum_relay_lag_seconds": {"command"},
+    "vinculum_notifications": {"notifier"},
+    "vinculum_delivery_lag_seconds": {"notifier"},
+}
+
+
 @pytest.mark.parametrize("service", SERVICES)
 async def test_metrics_are_on_a_port_of_their_own_and_name_no_tenant(stack: Stack, service: str) -> None:
     firm = await stack.tenant("dynamics")
@@ -58,6 +66,9 @@ async def test_metrics_are_on_a_port_of_their_own_and_name_no_tenant(stack: Stac
     metrics = await stack.http.get(f"http://127.0.0.1:{port}/metrics")
     assert metrics.status_code == 200
     assert "vinculum_http_request_seconds_count" in metrics.text
+    assert f'vinculum_build_info{{service="vinculum-{service}",version="' in metrics.text
+    for name, owners in OWN_METRICS.items():
+        assert (name in metrics.text) is (service in owners), name
     assert firm.id not in metrics.text
     assert account not in metrics.text
 

@@ -16,12 +16,11 @@ from pydantic import SecretStr
 from support.commands import Store, event_store
 from support.databases import as_admin
 from support.waiting import until
-from vinculum_command import relay
+from vinculum_command import metrics, relay
 from vinculum_command.database import BY_INDEX, log_pool
 from vinculum_command.domain.accounts import CreateAccount
 from vinculum_command.settings import Settings
 from vinculum_shared import kafka as topics
-from vinculum_shared import metrics
 from vinculum_shared.contracts import envelope
 from vinculum_shared.postgres import Connection
 
@@ -122,6 +121,17 @@ async def test_a_slice_ends_with_the_event_that_fills_it(store: Store) -> None:
     found = [envelope.decode(event) for events in slices for event in events]
     assert found == await store.log("a")
     assert [len(events) for events in slices] == [5, 3, 1]
+
+
+async def test_the_lag_is_what_is_stored_and_not_sent(store: Store, settings: Settings) -> None:
+    async with await log_pool(store.url, unsafe_durability=True) as pool:
+        assert await relay.left(pool) == (0, None)
+        for tenant in ("a", "b"):
+            await store.register(tenant, "dynamics")
+        assert await relay.left(pool) == (6, (await store.log("a"))[0].recorded_at)
+        async with relaying(settings):
+            await relayed_up_to(store, {"a": 3, "b": 3})
+        assert await relay.left(pool) == (0, None)
 
 
 async def test_tenants_with_much_to_send_take_turns(

@@ -54,6 +54,21 @@ async def test_each_mail_is_sent_once_and_says_what_it_is_about(notifier: Notifi
     assert len(mails.taken) == 2
 
 
+async def test_the_lag_is_what_is_due_and_what_waits_for_another_attempt_is_in_the_queue(notifier: Notifier) -> None:
+    assert await ledger.due(notifier.pool) == await ledger.queued(notifier.pool) == (0, None)
+    firm = Billing.with_addresses("anna@example.com")
+    firm.invite()
+    firm.remind()
+    await notifier.apply(firm.log)
+    first, second = await notifier.pool.fetch("SELECT id, made_at FROM notification ORDER BY made_at")
+    later = "UPDATE notification SET next_attempt_at = now() + interval '1 hour' WHERE id = $1"
+    await notifier.pool.execute(later, first["id"])
+    assert (await ledger.due(notifier.pool))[0] == 1
+    assert await ledger.queued(notifier.pool) == (2, first["made_at"])
+    await notifier.pool.execute(later, second["id"])
+    assert await ledger.due(notifier.pool) == (0, None)
+
+
 async def test_one_bad_recipient_does_not_keep_the_others_waiting(notifier: Notifier, mails: MailServer) -> None:
     """49 of 50 are delivered (D18)."""
     addresses = [f"contact{number}@example.com" for number in range(50)]

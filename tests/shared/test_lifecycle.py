@@ -112,7 +112,10 @@ async def test_an_interrupt_stops_it_the_same_way(serving: tuple[Process, httpx2
 
 async def test_each_process_answers_on_its_metrics_port() -> None:
     async with running("consume") as (process, http):
-        assert "vinculum_part_restarts" in (await http.get("/metrics")).text
+        metrics = (await http.get("/metrics")).text
+        assert 'vinculum_build_info{service="tiny",version="unknown"} 1.0' in metrics
+        assert "vinculum_part_restarts" in metrics
+        assert "_created" not in metrics
         assert (await http.get("/health/live")).json() == {"status": "ok"}
         assert (await http.get("/health/ready")).json() == {"status": "ok"}
         process.terminate()

@@ -21,7 +21,7 @@ import uvloop
 from pydantic import ValidationError
 from starlette.applications import Starlette
 
-from vinculum_shared import supervision, telemetry
+from vinculum_shared import metrics, supervision, telemetry
 from vinculum_shared.http import operations
 from vinculum_shared.http.protocol import BoundedHttpProtocol
 from vinculum_shared.settings import ServiceSettings
@@ -49,6 +49,7 @@ def main(
     command = parser.parse_args().command
     settings = read_settings(settings_class)
     telemetry.configure(settings.service, settings.log_format)
+    metrics.describe_build(settings.service)
     collect_rarely()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if command in tasks:

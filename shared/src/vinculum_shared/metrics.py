@@ -1,11 +1,28 @@
-"""Every metric of the three services, and what it means. No label takes values without a bound (no tenants, no ids)."""
+"""The metrics that every process has, and what is asked for when metrics are scraped.
 
+A service's own metrics are in a module of its own, so that no process shows those of another service. No label takes
+values without a bound (no tenants, no ids).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info, disable_created_metrics, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 QUICK: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+ASK_SECONDS_MAX: Final = 2.0
+
+Left = tuple[int, datetime | None]
+"""How much there is left to do, and since when the oldest of it has been there."""
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 HTTP_SECONDS: Final = Histogram(
     "vinculum_http_request_seconds",
@@ -13,29 +30,9 @@ HTTP_SECONDS: Final = Histogram(
     ["method", "route", "status"],
     buckets=QUICK,
 )
-
 PART_RESTARTS: Final = Counter(
     "vinculum_part_restarts", "Times that a part of the process ended unasked, and was restarted.", ["part"]
 )
-
-COMMANDS: Final = Counter(
-    "vinculum_commands",
-    "Commands answered. Outcome: done, nothing (no events), replayed (stored answer), or the problem's code.",
-    ["command", "outcome"],
-)
-APPEND_SECONDS: Final = Histogram(
-    "vinculum_append_seconds", "One append call of a group of commands, commit included.", buckets=QUICK
-)
-APPEND_COMMANDS: Final = Histogram("vinculum_append_batch_size", "Commands that shared one commit.", buckets=SIZES)
-APPEND_MOVED: Final = Counter(
-    "vinculum_append_moved", "Commands decided again because a head that they had read had moved."
-)
-QUEUED_COMMANDS: Final = Gauge("vinculum_queue_length", "Commands that wait for the next append.")
-
-RELAYED: Final = Counter("vinculum_relay_sent", "Events that Kafka has acknowledged; those sent again count again.")
-RELAY_RESTARTS: Final = Counter("vinculum_relay_restarts", "Failed sends, after each of which the relay starts afresh.")
-RELAY_LAG: Final = Gauge("vinculum_relay_position_lag_events", "Events stored and not yet relayed, over all tenants.")
-
 CONSUMER_LAG_EVENTS: Final = Gauge(
     "vinculum_consumer_lag_events",
     "Events in the log and not yet applied by this service, over all tenants, as of the last comparison with the log.",
@@ -53,16 +50,74 @@ CAS_REJECTIONS: Final = Counter(
 )
 PARKED: Final = Gauge("vinculum_parked_events", "Events that wait for an operator; anything above 0 wants a look.")
 
-NOTIFICATIONS: Final = Counter(
-    "vinculum_notifications",
-    "Rows of the ledger that reached an outcome: sent, sent_unconfirmed, held, skipped, failed, nobody.",
-    ["topic", "outcome"],
-)
-NOTIFICATION_ERRORS: Final = Counter(
-    "vinculum_notification_errors",
-    "Attempts to send a mail that ended in an unforeseen error, which the log has; the mail is tried again.",
-)
-NOTIFICATIONS_UNCLEAR: Final = Counter(
-    "vinculum_notifications_unclear",
-    "Times that the mail server may have accepted a mail without our hearing it; each may be one duplicate.",
-)
+BUILD: Final = Info("vinculum_build", "Which service this is, and its version.")
+
+
+def describe_build(service: str) -> None:
+    try:
+        installed = version(service)
+    except PackageNotFoundError:
+        installed = "unknown"
+    BUILD.info({"service": service, "version": installed})
+
+
+class Lag:
+    """How far a part is behind: how much there is left to do, and the age of the oldest of it.
+
+    Both are asked for at each scrape, so they don't depend on the part, which may hang. While the source does not
+    answer, the age grows: of the oldest that was known or, if nothing was left to do, since that was known. What has
+    come in the meantime can't be older.
+    """
+
+    def __init__(self, name: str, unit: str, what: str, ask: Callable[[], Awaitable[Left]]) -> None:
+        self.name, self.unit, self.what, self.ask = name, unit, what, ask
+        self._count, self._since, self._caught_up, self._known = 0, datetime.now(UTC), False, False
+        self._asking: asyncio.Future[Left] | None = None
+
+    async def refresh(self) -> None:
+        """Ask, and wait a little for the answer. While a question hangs no other one is asked."""
+        asking = self._asking or asyncio.ensure_future(self.ask())
+        await asyncio.wait([asking], timeout=ASK_SECONDS_MAX)
+        self._asking = None if asking.done() else asking
+        self._known = asking.done() and not asking.cancelled() and asking.exception() is None
+        if self._known:
+            self._count, oldest = asking.result()
+            self._since, self._caught_up = oldest or datetime.now(UTC), oldest is None
+
+    def families(self) -> Iterator[Metric]:
+        age = 0.0 if self._known and self._caught_up else (datetime.now(UTC) - self._since).total_seconds()
+        yield GaugeMetricFamily(f"{self.name}_{self.unit}", f"{self.what}, when last known.", self._count)
+        yield GaugeMetricFamily(f"{self.name}_seconds", f"{self.what}: the age of the oldest, at most.", max(0.0, age))
+        yield GaugeMetricFamily(f"{self.name}_known", f"{self.what}: 1 if known at this scrape.", self._known)
+
+
+class Lags(Collector):
+    """Those of the parts that run in this process."""
+
+    def __init__(self) -> None:
+        self.shown: list[Lag] = []
+
+    def collect(self) -> Iterator[Metric]:
+        for lag in self.shown:
+            yield from lag.families()
+
+
+_LAGS: Final = Lags()
+REGISTRY.register(_LAGS)
+
+
+@asynccontextmanager
+async def showing(*lags: Lag) -> AsyncIterator[None]:
+    """Show lags for as long as the part runs that they are about."""
+    _LAGS.shown += lags
+    try:
+        yield
+    finally:
+        for lag in lags:
+            _LAGS.shown.remove(lag)
+
+
+async def scrape() -> bytes:
+    """Return all metrics as of now."""
+    await asyncio.gather(*(lag.refresh() for lag in _LAGS.shown))
+    return generate_latest()

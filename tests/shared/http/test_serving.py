@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import httpx2
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
+from prometheus_client import generate_latest
 from pydantic import BaseModel, ConfigDict
 from starlette.responses import HTMLResponse, StreamingResponse
 
@@ -182,6 +183,13 @@ async def test_an_answer_that_has_begun_is_cut_off_by_a_failure(http: httpx2.Asy
 @pytest.mark.parametrize("path", ["/v1/nothing", "/v1/things/x", "/v1/things/1/"])
 async def test_where_nothing_is_the_answer_is_404(http: httpx2.AsyncClient, path: str) -> None:
     assert code(await http.get(path)) == (404, "not_found")
+
+
+async def test_a_method_that_no_address_has_is_not_a_label(http: httpx2.AsyncClient) -> None:
+    assert (await http.request("PROPFIND", "/v1/things/1")).status_code == 405
+    metrics = generate_latest().decode()
+    assert 'method="other"' in metrics
+    assert "PROPFIND" not in metrics
 
 
 async def test_an_address_that_does_not_know_the_method_says_which_it_knows(http: httpx2.AsyncClient) -> None:

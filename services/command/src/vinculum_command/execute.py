@@ -16,12 +16,12 @@ from typing import ClassVar, Final, NamedTuple, cast
 import asyncpg
 import structlog
 
-from vinculum_command import event_store, outcomes
+from vinculum_command import event_store, metrics, outcomes
 from vinculum_command.domain.commands import SYSTEM, Command, Order
 from vinculum_command.event_store import HeadMovedError, Key, KeyStoredError
 from vinculum_command.group import Cache, Group
 from vinculum_command.outcomes import Answer, Outcome, Waiting
-from vinculum_shared import failpoints, metrics
+from vinculum_shared import failpoints
 from vinculum_shared.contracts.addresses import address_hash
 from vinculum_shared.postgres import OUTAGE, Connection, Pool
 from vinculum_shared.problems import TooMany, Unavailable

@@ -18,14 +18,15 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 
-from vinculum_command import doorbell
+from vinculum_command import doorbell, metrics
 from vinculum_command.database import BY_INDEX, log_pool
 from vinculum_command.lease import Lease, LeaseLostError
 from vinculum_command.reading import WIRE
 from vinculum_command.settings import Settings
-from vinculum_shared import failpoints, kafka, metrics
+from vinculum_shared import failpoints, kafka
 from vinculum_shared.contracts.envelope import CONTENT_TYPE
-from vinculum_shared.postgres import OUTAGE, Connection, columns
+from vinculum_shared.metrics import Lag, Left, showing
+from vinculum_shared.postgres import OUTAGE, Connection, Pool, columns
 from vinculum_shared.supervision import set_within, supervise, waiting_for, working
 
 log = structlog.get_logger()
@@ -60,9 +61,14 @@ UNSENT: LiteralString = f"""
     ) AS slice
     WHERE slice.position IS NOT NULL"""  # noqa: S608  WIRE is a constant
 BEHIND: LiteralString = """
-    SELECT tenant, tenants.last_position - coalesce(relayed.position, 0) AS lag
-    FROM tenants LEFT JOIN relayed USING (tenant)
+    SELECT tenant FROM tenants LEFT JOIN relayed USING (tenant)
     WHERE tenants.last_position > coalesce(relayed.position, 0)"""
+LEFT: LiteralString = """
+    SELECT coalesce(sum(tenants.last_position - next.position + 1), 0)::bigint, min(events.recorded_at)
+    FROM tenants LEFT JOIN relayed USING (tenant)
+    CROSS JOIN LATERAL (SELECT coalesce(relayed.position, 0) + 1 AS position) AS next
+    JOIN events ON events.tenant = tenants.tenant AND events.position = next.position
+    WHERE tenants.last_position >= next.position"""
 # Of a relay that has lost its lease it moves nothing; nobody else takes the lease before this commits.
 MOVE: LiteralString = """
     WITH lease AS (SELECT FROM relay_lease WHERE holder = $3 FOR SHARE)
@@ -72,13 +78,24 @@ MOVE: LiteralString = """
 
 async def relay(settings: Settings, stop: asyncio.Event) -> None:
     """Relay until `stop`."""
+    url = settings.database_url
     active = Relay(settings, stop)
-    listen = partial(doorbell.listen, settings.database_url, active.ring)
-    async with asyncio.TaskGroup() as group:
+    listen = partial(doorbell.listen, url, active.ring)
+    async with (
+        await log_pool(url, size=1, unsafe_durability=settings.unsafe_durability) as pool,
+        showing(Lag("vinculum_relay_lag", "events", "Events stored and not yet sent to Kafka", partial(left, pool))),
+        asyncio.TaskGroup() as group,
+    ):
         group.create_task(supervise("relay_doorbell", listen, stop))
         group.create_task(supervise("relay_sender", lambda _: active.run(), stop))
         await set_within(stop)
         active.woken.set()
+
+
+async def left(pool: Pool) -> Left:
+    """Return how many events are not sent, and when the oldest of them was recorded."""
+    count, oldest = await pool.fetchrow(LEFT)  # type: ignore[misc]
+    return count, oldest
 
 
 class Relay:
@@ -177,8 +194,7 @@ class Relay:
         now = asyncio.get_running_loop().time()
         if self._all_may_have_news or now > self._looked + FULL_LOOK_SECONDS:
             self._all_may_have_news, self._looked = False, now
-            behind = {row["tenant"]: row["lag"] for row in await db.fetch(BEHIND)}
-            metrics.RELAY_LAG.set(sum(behind.values()))
+            behind = [row["tenant"] for row in await db.fetch(BEHIND)]
             self._news |= dict.fromkeys(behind)
         tenants = list(self._news)[:TENANTS_AT_ONCE]
         if not tenants:

@@ -9,11 +9,12 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 import structlog
 
-from vinculum_notifier import ledger
+from vinculum_notifier import ledger, metrics
 from vinculum_notifier.database import worker_pool
 from vinculum_notifier.headers import UnsafeHeaderError
 from vinculum_notifier.known import look
@@ -24,8 +25,9 @@ from vinculum_notifier.routing import Notification, obstacle, readdressed
 from vinculum_notifier.settings import Settings
 from vinculum_notifier.smtp import MailServer, Verdict, VerdictKind
 from vinculum_notifier.unsubscribe import unsubscribe_url
-from vinculum_shared import metrics, telemetry
+from vinculum_shared import telemetry
 from vinculum_shared.failpoints import reach
+from vinculum_shared.metrics import Lag, showing
 from vinculum_shared.postgres import OUTAGE, Pool
 from vinculum_shared.supervision import beat, set_within, waiting_for, working
 
@@ -64,11 +66,14 @@ class Written:
 
 async def deliver(settings: Settings, stop: asyncio.Event) -> None:
     """Send what is due, until told to stop; mails that were begun are finished."""
-    pool = await worker_pool(settings, MAILS_AT_ONCE)
-    try:
+    async with (
+        await worker_pool(settings, MAILS_AT_ONCE) as pool,
+        showing(
+            Lag("vinculum_delivery_lag", "mails", "Mails that are due", partial(ledger.due, pool)),
+            Lag("vinculum_delivery_queue", "mails", "Mails without an outcome", partial(ledger.queued, pool)),
+        ),
+    ):
         await Deliverer(pool, settings).run(stop)
-    finally:
-        await pool.close()
 
 
 class Deliverer:

@@ -14,10 +14,11 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from vinculum_notifier import metrics
 from vinculum_notifier.outcomes import Outcome, Reason, Wait
 from vinculum_notifier.routing import Addressee, Notification
 from vinculum_notifier.smtp import Verdict
-from vinculum_shared import metrics
+from vinculum_shared.metrics import Left
 from vinculum_shared.postgres import Connection, Pool, columns
 
 LEASE: Final = timedelta(seconds=60)
@@ -126,6 +127,18 @@ async def postpone(
     mail = claimed.mail
     said = delay, waits_for, claimed.attempts, claimed.unclear, verdict and verdict.reply
     await pool.execute(POSTPONE, mail.tenant, mail.id, claimed.claims, *said)
+
+
+async def due(pool: Pool) -> Left:
+    """Return how many mails are due, and since when the oldest has been."""
+    count, oldest = await pool.fetchrow(DUE)  # type: ignore[misc]
+    return count, oldest
+
+
+async def queued(pool: Pool) -> Left:
+    """Return how many mails have no outcome yet, those to be tried again included, and when the oldest was made."""
+    count, oldest = await pool.fetchrow(QUEUED)  # type: ignore[misc]
+    return count, oldest
 
 
 async def suppress(pool: Pool, tenant: str, address_hash: str, reply: str) -> None:
@@ -240,6 +253,9 @@ BEGIN: LiteralString = """
     SET attempts = $4, unclear = $5, address = $6, address_hash = $7, message_id = $8, waits_for = NULL,
         changed_at = now()
     WHERE tenant = $1 AND id = $2 AND claims = $3 AND outcome = 'queued'"""
+DUE: LiteralString = """
+    SELECT count(*), min(next_attempt_at) FROM notification WHERE outcome = 'queued' AND next_attempt_at <= now()"""
+QUEUED: LiteralString = "SELECT count(*), min(made_at) FROM notification WHERE outcome = 'queued'"
 SETTLE: LiteralString = """
     UPDATE notification
     SET outcome = $4, reason = $5, unclear = $6, reply = coalesce($7, reply), waits_for = NULL, changed_at = now()

@@ -1,12 +1,13 @@
 """What each process answers on its metrics port, whether it serves requests or not: its metrics and its health."""
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from vinculum_shared.http import health, serving
+from vinculum_shared.metrics import scrape
 from vinculum_shared.problems import Problem
 
 
@@ -16,7 +17,7 @@ def create_app() -> Starlette:
 
 
 async def metrics(_: Request) -> Response:
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(await scrape(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def live(_: Request) -> Response:

@@ -246,7 +246,8 @@ class Answers:
                     raise
                 await problem_response(Internal())(scope, receive, send_answer)
             finally:
-                metrics.HTTP_SECONDS.labels(scope["method"], route(scope), status).observe(time.perf_counter() - began)
+                method = scope["method"] if scope["method"] in metrics.METHODS else "other"
+                metrics.HTTP_SECONDS.labels(method, route(scope), status).observe(time.perf_counter() - began)
 
 
 def route(scope: Scope) -> str:

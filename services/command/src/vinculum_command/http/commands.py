@@ -15,6 +15,7 @@ from fastapi.responses import Response, StreamingResponse
 from fastapi.routing import APIRoute
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
+from vinculum_command import metrics
 from vinculum_command.domain.access import AcceptInvitation
 from vinculum_command.domain.commands import Caller, Command, Order
 from vinculum_command.domain.rejections import ContactNotLinked, InvitationInvalid
@@ -25,7 +26,7 @@ from vinculum_command.http.callers import as_caller
 from vinculum_command.http.openapi import BATCH, KEY, Acceptance, answer_schema, body_schema, operation, operation_id
 from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, PATHS, ROUTES
 from vinculum_command.outcomes import Answer
-from vinculum_shared import metrics, telemetry
+from vinculum_shared import telemetry
 from vinculum_shared.contracts.envelope import NDJSON
 from vinculum_shared.http.openapi import PUBLIC, SCHEMA, raises
 from vinculum_shared.http.principals import Principal, bearer
