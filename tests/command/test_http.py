@@ -109,6 +109,22 @@ async def test_the_same_key_gives_the_same_answer(service: Service) -> None:
     assert (await other.done("POST", "/accounts", {"name": "B"}, **key))["id"] != first.json()["id"]
 
 
+async def test_an_answer_is_not_repeated_to_staff_who_may_not_give_the_command_any_more(service: Service) -> None:
+    firm = await service.register("dynamics")
+    key: dict[str, Any] = {"headers": {"Idempotency-Key": "k1"}}
+    for end in ("PATCH", "POST"):
+        staff = uuid4()
+        await firm.done("POST", "/staff", {"id": staff, "name": "A", "email": "a@example.com", "roles": ["agent"]})
+        token = firm.staff(firm.tenant, staff, "agent")
+        first = await firm.done("POST", "/accounts", {"name": "A"}, token=token, **key)
+        assert await firm.done("POST", "/accounts", {"name": "A"}, token=token, **key) == first
+        if end == "PATCH":
+            await firm.done("PATCH", f"/staff/{staff}", {"roles": ["viewer"]})
+        else:
+            await firm.done("POST", f"/staff/{staff}/deactivate")
+        assert await firm.refused("POST", "/accounts", {"name": "A"}, token=token, **key) == (403, "forbidden")
+
+
 async def test_if_match_is_checked(service: Service) -> None:
     firm = await service.register("dynamics")
     account = await firm.account()

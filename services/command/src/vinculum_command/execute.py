@@ -215,7 +215,7 @@ class Executor:
             self._cache.clear()
             try:
                 async with self._db.acquire() as db, db.transaction():
-                    group = await self._unanswered(db, group)
+                    group = await self._looked_up(db, group)
                     if held:
                         await event_store.hold(db, {waiting.order.tenant for waiting in group.waiting})
                     await group.decide(db, self._cache, self.hashed)
@@ -243,8 +243,8 @@ class Executor:
         for waiting in group.waiting:
             waiting.refuse(VersionConflict() if held else Unavailable())
 
-    async def _unanswered(self, db: Connection, group: Group) -> Group:
-        """Answer those whose keys are stored, and give the others; of those with the same key, the first."""
+    async def _looked_up(self, db: Connection, group: Group) -> Group:
+        """Return the group with what is stored for its keys; of commands with the same key, the first."""
         kept = await event_store.load_kept(db, [waiting.key for waiting in group.waiting])
         for waiting, outcome in zip(group.waiting, group.outcomes, strict=False):
             if waiting.key in kept:  # written after all, though nobody heard of it
@@ -252,9 +252,8 @@ class Executor:
         firsts: dict[Key, Waiting] = {}
         repeated: list[Waiting] = []
         for waiting in group.waiting:
-            if waiting.key in kept:
-                outcomes.replay(waiting, kept[waiting.key])
-            elif firsts.setdefault(waiting.key, waiting) is not waiting:
+            waiting.kept = kept.get(waiting.key)
+            if firsts.setdefault(waiting.key, waiting) is not waiting:
                 repeated.append(waiting)
         self._queue.extendleft(reversed(repeated))
         return Group(list(firsts.values()))
@@ -265,6 +264,8 @@ class Executor:
         for waiting, outcome in zip(group.waiting, group.outcomes, strict=True):
             if outcome.refusal:
                 waiting.refuse(outcome.refusal)
+            elif outcome.kept:
+                outcomes.replay(waiting, outcome.kept)
             else:
                 waiting.give(outcomes.answer(waiting, outcome, bases[waiting.order.tenant] + outcome.ends))
             self._follow_up(waiting, outcome)

@@ -9,7 +9,7 @@ import structlog
 from uuid_utils.compat import uuid7
 
 from vinculum_command import event_store, outcomes
-from vinculum_command.domain.commands import Order, decide, reads
+from vinculum_command.domain.commands import decide, permit, reads
 from vinculum_command.domain.heads.view import Enumeration, Heads, Loaded, Readable, Stored, Unread, Violations
 from vinculum_command.event_store import Append
 from vinculum_command.outcomes import Outcome, Waiting
@@ -85,7 +85,7 @@ class Group:
             order, loaded = waiting.order, known[waiting.order.tenant]
             heads = Heads(order.tenant, order.at, order.command_id, loaded, uuid7, hashed)
             try:
-                outcome = _decide(order, heads)
+                outcome = _decide(waiting, heads)
                 outcomes.add_events(self.append, order, outcome.recorded)
             except Unread as unread:
                 wanted |= {(order.tenant, each) for each in unread.wanted}
@@ -98,10 +98,8 @@ class Group:
             relied[order.tenant] |= heads.relied
             outcome.ends = self.append.tenants[order.tenant]
             self.outcomes.append(outcome)
-            if outcome.refusal:
-                self.append.refused.append(waiting.key)
-            else:
-                self.append.requests.append(outcomes.request(waiting, outcome))
+            self._keep(waiting, outcome)
+            if not outcome.refusal:
                 loaded.moved.update(heads.moved)
         for tenant, loaded in known.items():
             for key, stored in loaded.moved.items():
@@ -110,13 +108,25 @@ class Group:
                 self.append.relied.append((tenant, key, loaded.heads[key].token))
         return wanted
 
+    def _keep(self, waiting: Waiting, outcome: Outcome) -> None:
+        """Note what to store for the command's key, or that nothing may be stored for it."""
+        if waiting.kept:
+            return
+        if outcome.refusal:
+            self.append.refused.append(waiting.key)
+        else:
+            self.append.requests.append(outcomes.request(waiting, outcome))
+
     def remember_moves(self, cache: Cache) -> None:
         """Let what comes next be decided upon this group: if this one is not written, that one can't be either."""
         for tenant, key, stored, _ in self.append.heads:
             cache.put(tenant, key, stored)
 
 
-def _decide(order: Order, heads: Heads) -> Outcome:
+def _decide(waiting: Waiting, heads: Heads) -> Outcome:
+    if waiting.kept:
+        return _repeat(waiting, heads)
+    order = waiting.order
     cautions, following = decide(order, heads)
     return Outcome(
         recorded=heads.recorded,
@@ -125,6 +135,13 @@ def _decide(order: Order, heads: Heads) -> Outcome:
         cautions=cautions,
         following=following,
     )
+
+
+def _repeat(waiting: Waiting, heads: Heads) -> Outcome:
+    """Repeat an answer to a caller who may still give the command. What only we have sent twice is theirs anyway."""
+    if waiting.key_given:
+        permit(waiting.order, heads)
+    return Outcome(kept=waiting.kept)
 
 
 async def load(

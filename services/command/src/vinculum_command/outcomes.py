@@ -56,6 +56,7 @@ class Outcome:
     """What was decided: a refusal, or events, perhaps none. `ends` counts the tenant's events of the group so far."""
 
     refusal: Exception | None = None
+    kept: Kept | None = None  # the answer that is repeated
     recorded: list[Recording] = field(default_factory=list)
     version: int = 0
     status: int = 200
@@ -73,6 +74,8 @@ class Waiting:
     answer: asyncio.Future[Answer]
     key_given: bool = False
     """By the caller; one that was made here is only ever met again by our own second try."""
+    kept: Kept | None = None
+    """What is stored for the key."""
     since: float = field(default_factory=time.monotonic)
 
     def give(self, answer: Answer) -> None:

@@ -186,10 +186,7 @@ def decide(order: Order, heads: Heads) -> tuple[list[Caution], list[Command]]:
     """Move the heads by what the command makes happen. Raises a rejection, or Unread."""
     cautions: list[Caution] = []
     following: list[Command] = []
-    caller = acting(order.caller, heads)
-    authorise(caller, type(order.command))
-    if not order.command.allows(caller):
-        raise Forbidden("The token's scope does not allow the command with these fields.")
+    caller = permit(order, heads)
     if heads.rules.policy is None and order.command.ROLE != "platform":
         raise TenantNotFound(tenant=order.tenant)
     heads.limited_to = _limited_to(caller, heads)
@@ -216,6 +213,15 @@ def reads(order: Order) -> Iterable[Readable]:
     if order.caller.kind == "staff":
         yield StaffUser.key(staff_id=order.caller.id)
     yield from order.command.reads()
+
+
+def permit(order: Order, heads: Heads) -> Caller:
+    """Return the caller with the rights that count. Raise Forbidden if they don't allow the command."""
+    caller = acting(order.caller, heads)
+    authorise(caller, type(order.command))
+    if not order.command.allows(caller):
+        raise Forbidden("The token's scope does not allow the command with these fields.")
+    return caller
 
 
 def authorise(caller: Caller, command: type[Command]) -> None:
