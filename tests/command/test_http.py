@@ -86,6 +86,26 @@ async def test_an_unknown_id_in_the_body_is_pointed_at(service: Service) -> None
     ]
 
 
+async def test_an_unknown_id_in_the_path_is_404_though_the_body_has_the_same_value(service: Service) -> None:
+    firm = await service.register("dynamics")
+    nobody, account = uuid4(), await firm.account()
+    accounts = {"accounts": [{"account_id": nobody}]}
+    assert await firm.refused("POST", f"/contacts/{nobody}/accounts", accounts) == (404, "contact_not_found")
+    move = {"from_account_id": account, "to_account_id": nobody}
+    assert await firm.refused("POST", f"/contacts/{nobody}/transfer", move) == (404, "contact_not_found")
+    answer = await firm.ask("POST", f"/contacts/{await firm.contact()}/transfer", move)
+    assert [(e["pointer"], e["code"]) for e in answer.json()["errors"]] == [("/from_account_id", "contact_not_linked")]
+
+
+async def test_an_address_that_the_contact_has_already_stays_as_it_is(service: Service) -> None:
+    firm = await service.register("perfex", overrides={"contact_requires_account": False})
+    contact = await firm.contact()
+    added = await firm.ask("POST", f"/contacts/{contact}/emails", {"address": "a@example.com"})
+    again = await firm.ask("POST", f"/contacts/{contact}/emails", {"address": "A@example.com", "label": "Work"})
+    assert (added.status_code, again.status_code) == (201, 200)
+    assert (again.json()["id"], again.json()["events"]) == (added.json()["id"], [])
+
+
 async def test_a_body_that_is_not_json_is_400_and_a_large_one_413(service: Service) -> None:
     firm = await service.register("dynamics")
     headers = {"Authorization": f"Bearer {firm.token}"}

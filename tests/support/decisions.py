@@ -41,7 +41,7 @@ from vinculum_shared.contracts import envelope
 from vinculum_shared.contracts.events import Actor, Event
 from vinculum_shared.contracts.tenants import Profile
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId
-from vinculum_shared.problems import Problem
+from vinculum_shared.problems import Invalid, Problem
 
 LOADS_MAX: Final = 5_000  # a decision that asks more often asks for ever
 
@@ -134,6 +134,11 @@ class Case:
         assert isinstance(outcome.refusal, problem), outcome
         assert not outcome.events
         return outcome.refusal
+
+    def faults(self, command: Command, *, by: Caller = SERVICE) -> list[tuple[str, str]]:
+        """Give the places in the body that the command is refused for, each with its code."""
+        errors = self.refused(command, Invalid, by=by).facts["errors"]
+        return [(error["pointer"], error["code"]) for error in errors]
 
     def head(self, kind: type[H], **ids: object) -> H:
         key = kind.key(**ids)

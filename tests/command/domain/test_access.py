@@ -21,7 +21,6 @@ from vinculum_command.domain.rejections import (
     AccountArchived,
     ContactInactive,
     ContactNotLinked,
-    EmailNotFound,
     EmailRequired,
     InvitationInvalid,
     PortalDisabled,
@@ -168,7 +167,7 @@ class TestLogin:
         case = Case.under("taxdome")
         account, contact = case.linked("b@example.com")
         for command in (on, off):
-            case.refused(command(account, contact, EmailId(uuid4())), EmailNotFound)
+            assert case.faults(command(account, contact, EmailId(uuid4()))) == [("/email_id", "email_not_found")]
 
 
 class TestTheUnitOfAccess:

@@ -11,7 +11,6 @@ from vinculum_command.domain.rejections import (
     AccountArchived,
     AccountNotFound,
     ContactAlreadyLinked,
-    ContactNotFound,
     ContactRequired,
     IdTaken,
 )
@@ -51,7 +50,7 @@ def test_an_account_and_its_contacts_come_together_or_not_at_all() -> None:
     case = Case.under("dynamics")
     _, taken = case.linked()
     case.refused(create(new_contacts=[new()], link_contacts=[{"contact_id": taken}]), ContactAlreadyLinked)
-    case.refused(create(link_contacts=[{"contact_id": uuid4()}]), ContactNotFound)
+    case.refused(create(link_contacts=[{"contact_id": uuid4()}]), Invalid)
 
 
 def test_an_id_is_used_once() -> None:

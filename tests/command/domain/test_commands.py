@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from pydantic import ValidationError
 
 from support.commands import PLATFORM, SERVICE
-from support.decisions import Case, new
+from support.decisions import Case, Outcome, new
 from vinculum_command.domain.access import AcceptInvitation, SetPortalAccess, SettleAccess
 from vinculum_command.domain.accounts import ArchiveAccount, ChangeAccount, CreateAccount, RestoreAccount
-from vinculum_command.domain.commands import SYSTEM, Caller, Command
+from vinculum_command.domain.commands import SYSTEM, Caller, Command, TopicUncovered
 from vinculum_command.domain.contacts.activity import DeactivateContact, ReactivateContact
 from vinculum_command.domain.contacts.creation import CreateContact
 from vinculum_command.domain.contacts.emails import AddEmail, ChangeEmail, RemoveEmail
@@ -30,6 +30,7 @@ from vinculum_command.domain.rejections import (
     AccountArchived,
     AccountNotFound,
     ContactNotFound,
+    EmailTaken,
     Forbidden,
     RecordNotFound,
     VersionMismatch,
@@ -39,7 +40,7 @@ from vinculum_command.domain.tenants import ChangePolicy, ChangeTenant, Register
 from vinculum_command.http.routes import COMMANDS
 from vinculum_shared.contracts.staff import Limits, Role
 from vinculum_shared.contracts.tenants import Policy
-from vinculum_shared.contracts.values import AccountId, Value
+from vinculum_shared.contracts.values import AccountId, StaffId, Value
 from vinculum_shared.problems import invalid
 
 pytestmark = pytest.mark.unit
@@ -188,6 +189,32 @@ class TestWhereManagersLimitAccess:
         account = case.account(new())
         case.refused(ArchiveAccount(account_id=account), AccountNotFound, by=staff(case, "agent"), expected=7)
 
+    def test_who_has_an_address_is_told_to_those_who_see_the_contact(self) -> None:
+        case = Case.under("perfex")
+        _, contact = case.linked("b@example.com")
+        members = [new("c@example.com"), new("b@example.com")]
+        command = CreateAccount.model_validate({"name": "A", "new_contacts": members})
+        assert case.refused(command, EmailTaken).facts == {"contact_id": contact}
+        assert case.refused(command, EmailTaken, by=staff(case, "agent")).facts == {}
+
+    def test_a_warning_names_no_account_that_he_does_not_see(self) -> None:
+        case = Case.under("teamleader", default_topics="all")
+        contact = case.contact("b@example.com")
+        accounts = [case.account(contact), case.account(contact)]
+        agent = staff(case, "agent", limited=True)
+        case.heads |= {
+            key: stored._replace(head=stored.head.evolve(managers=(StaffId(UUID(agent.id)),)))
+            for key, stored in case.heads.items()
+            if key == f"account/{accounts[0]}"
+        }
+        remove = RemoveEmail(contact_id=contact, email_id=case.email(contact))
+
+        def named(outcome: Outcome) -> set[AccountId]:
+            return {each.account_id for each in outcome.cautions if isinstance(each, TopicUncovered)}
+
+        assert named(case.copy().when(remove)) == set(accounts)
+        assert named(case.when(remove, by=agent)) == {accounts[0]}
+
     def test_an_agent_makes_accounts_with_new_contacts(self) -> None:
         case = Case.under("taxdome")
         command = CreateAccount.model_validate({"name": "A", "new_contacts": [new("b@example.com")]})
@@ -228,6 +255,7 @@ def test_nothing_is_taken_for_a_flag_or_a_number_that_is_none(model: type[Value]
 
 
 NOTHING = str(uuid4())
+PRIMARIES = [{"contact_id": str(uuid4()), "primary": True} for _ in range(2)]
 
 
 @pytest.mark.parametrize(
@@ -238,7 +266,16 @@ NOTHING = str(uuid4())
         (CreateAccount, {"name": "A", "external_ids": {"ERP ID": 1}}, "/external_ids/ERP ID"),
         (CreateAccount, {"name": "A", "link_contacts": [{}]}, "/link_contacts/0/contact_id"),
         (CreateAccount, {"name": "A", "new_contacts": [new("a@b.cd"), new("a")]}, "/new_contacts/1/emails/0/address"),
-        (CreateContact, {"emails": [{"address": "a@b.cd", "primary": True}] * 2}, "/emails"),
+        (CreateContact, {"emails": [{"address": "a@b.cd", "primary": True}] * 2}, "/emails/1/address"),
+        (CreateContact, {"emails": [{"address": f"{n}@b.cd", "primary": True} for n in "ab"]}, "/emails/1/primary"),
+        (LinkContacts, {"account_id": NOTHING, "contacts": PRIMARIES}, "/contacts/1/primary"),
+        (CreateAccount, {"name": "A", "link_contacts": PRIMARIES}, "/link_contacts/1/primary"),
+        (
+            CreateAccount,
+            {"name": "A", "link_contacts": PRIMARIES[:1], "new_contacts": [new(primary=True)]},
+            "/new_contacts/0/primary",
+        ),
+        (CreateAccount, {"name": "A", "new_contacts": [{"id": NOTHING}] * 2}, "/new_contacts/1/id"),
         (LinkContacts, {"account_id": NOTHING, "contacts": [{"contact_id": NOTHING}, {"role": "x"}]}, "/contacts/1"),
         (SetNotifications, {"account_id": NOTHING, "contact_id": NOTHING, "topics": {"nope": True}}, "/topics/nope"),
         (SetPermissions, {"account_id": NOTHING, "contact_id": NOTHING, "features": ["nope"]}, "/features/0"),
@@ -329,7 +366,7 @@ class TestLoads:
         staff_id = staff(case, "agent").id
         pair: dict[str, Any] = {"account_id": account, "contact_id": contact}
         email: dict[str, Any] = {"contact_id": contact, "email_id": case.email(contact)}
-        brought = [{"new_contact": new(f"n{n}@example.com"), "primary": True} for n in range(3)]
+        brought = [{"new_contact": new(f"n{n}@example.com"), "primary": n == 1} for n in range(3)]
         joined = [{"account_id": each, "primary": True} for each in (account, others[1], others[2])]
         fields: dict[type[Command], list[dict[str, Any]]] = {
             **{kind: [given] for kind, given in commands().items()},

@@ -9,7 +9,6 @@ from vinculum_command.domain.contacts.activity import DeactivateContact, Reactiv
 from vinculum_command.domain.contacts.creation import CreateContact
 from vinculum_command.domain.contacts.profiles import ChangeContact
 from vinculum_command.domain.rejections import (
-    AccountNotFound,
     AccountRequired,
     ContactAlreadyLinked,
     ContactInactive,
@@ -19,6 +18,7 @@ from vinculum_command.domain.rejections import (
 from vinculum_shared.contracts.contacts import ContactChanged
 from vinculum_shared.contracts.tenants import Profile
 from vinculum_shared.contracts.values import ContactId
+from vinculum_shared.problems import Invalid
 
 pytestmark = pytest.mark.unit
 
@@ -44,7 +44,7 @@ def test_a_contact_is_linked_to_several_accounts_at_once_or_not_made() -> None:
     case = Case.under("taxdome")
     accounts = [case.account(new()), case.account(new())]
     assert case.when(create(*accounts)).types == ["ContactCreated", "ContactLinked", "ContactLinked"]
-    case.refused(create(accounts[0], uuid4()), AccountNotFound)
+    case.refused(create(accounts[0], uuid4()), Invalid)
 
 
 def test_of_several_accounts_one_is_all_that_some_policies_allow() -> None:

@@ -291,7 +291,8 @@ class TestTransfer:
         case.given(ArchiveAccount(account_id=archived))
         move = TransferContact(contact_id=contact, from_account_id=account, to_account_id=archived)
         case.refused(move, AccountArchived)
-        case.refused(move.model_copy(update={"to_account_id": NOWHERE}), AccountNotFound)
+        nowhere = move.model_copy(update={"to_account_id": NOWHERE})
+        assert case.faults(nowhere) == [("/to_account_id", "account_not_found")]
 
 
 def test_existence_is_checked_before_archived_or_inactive_and_that_before_cardinality() -> None:

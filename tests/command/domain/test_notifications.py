@@ -16,7 +16,6 @@ from vinculum_command.domain.rejections import (
     AccountArchived,
     ContactInactive,
     ContactNotLinked,
-    EmailNotFound,
     PermissionsFixed,
 )
 from vinculum_shared.contracts.links import NotificationPreferencesChanged, PermissionsChanged
@@ -111,7 +110,8 @@ class TestPreferences:
         case = Case.under("taxdome")
         account, contact = case.linked("b@example.com")
         case.given(ArchiveAccount(account_id=account))
-        case.refused(mail(account, contact, "invoice", email_id=EmailId(uuid4())), EmailNotFound)
+        off = mail(account, contact, "invoice", email_id=EmailId(uuid4()))
+        assert case.faults(off) == [("/email_id", "email_not_found")]
 
     def test_can_be_turned_off_on_archived_and_inactive_but_not_on(self) -> None:
         case = Case.under("perfex")

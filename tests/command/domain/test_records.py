@@ -16,10 +16,7 @@ from vinculum_command.domain.notifications import SetNotifications, SetPermissio
 from vinculum_command.domain.records import CreateRecord, RemindRecord, SendRecord
 from vinculum_command.domain.rejections import (
     AccountArchived,
-    AccountNotFound,
     ContactInactive,
-    ContactNotFound,
-    ContactNotLinked,
     EmailRequired,
     IdTaken,
     NotOverdue,
@@ -101,8 +98,9 @@ class TestSending:
 
     def test_is_refused_to_those_who_are_not_linked_or_have_no_address(self) -> None:
         case, account, first, _, record = an_invoice_of_two()
-        case.refused(send(record, first, case.linked("c@example.com")[1]), ContactNotLinked)
-        case.refused(send(record, ContactId(uuid4())), ContactNotFound)
+        elsewhere = case.linked("c@example.com")[1]
+        assert case.faults(send(record, first, elsewhere)) == [("/contact_ids/1", "contact_not_linked")]
+        assert case.faults(send(record, ContactId(uuid4()))) == [("/contact_ids/0", "contact_not_found")]
         nowhere = case.contact(link_accounts=[{"account_id": account}])
         case.refused(send(record, nowhere), EmailRequired)
 
@@ -165,8 +163,9 @@ class TestARecord:
         case.given(ArchiveAccount(account_id=account))
         archived = CreateRecord(type="invoice", account_id=account)
         case.refused(archived, AccountArchived)
-        case.refused(archived.model_copy(update={"account_id": AccountId(uuid4())}), AccountNotFound)
-        case.refused(archived.model_copy(update={"contact_id": ContactId(uuid4())}), ContactNotFound)
+        nowhere = archived.model_copy(update={"account_id": AccountId(uuid4())})
+        assert case.faults(nowhere) == [("/account_id", "account_not_found")]
+        case.refused(archived.model_copy(update={"contact_id": ContactId(uuid4())}), Invalid)
 
     def test_has_the_fields_of_its_type(self) -> None:
         with pytest.raises(ValidationError, match="needs account_id"):

@@ -58,7 +58,8 @@ def test_a_successor_is_an_active_staff_user_and_another_one() -> None:
     case = Case.under("zoho")
     leaving, inactive, successor = added(case), added(case), added(case)
     case.given(DeactivateStaffUser(staff_id=inactive))
-    case.refused(DeactivateStaffUser(staff_id=leaving, successor_id=StaffId(uuid4())), StaffNotFound)
+    nobody = DeactivateStaffUser(staff_id=leaving, successor_id=StaffId(uuid4()))
+    assert case.faults(nobody) == [("/successor_id", "staff_not_found")]
     case.refused(DeactivateStaffUser(staff_id=leaving, successor_id=inactive), StaffInactive)
     case.refused(DeactivateStaffUser(staff_id=leaving, successor_id=leaving), StaffInactive)
     case.given(DeactivateStaffUser(staff_id=leaving, successor_id=successor))

@@ -101,7 +101,7 @@ class Executor:
             if outcome.refusal:
                 waiting.refuse(outcome.refusal)
             else:
-                waiting.give(outcomes.answer(waiting, outcome, None))
+                waiting.give(outcomes.answer(outcome, None))
         return [waiting.answer for waiting in group.waiting]
 
     def follow(self, cause: Order, command: Command) -> None:
@@ -267,7 +267,7 @@ class Executor:
             elif outcome.kept:
                 outcomes.replay(waiting, outcome.kept)
             else:
-                waiting.give(outcomes.answer(waiting, outcome, bases[waiting.order.tenant] + outcome.ends))
+                waiting.give(outcomes.answer(outcome, bases[waiting.order.tenant] + outcome.ends))
             self._follow_up(waiting, outcome)
 
     def _follow_up(self, waiting: Waiting, outcome: Outcome) -> None:

@@ -129,6 +129,7 @@ def _decide(waiting: Waiting, heads: Heads) -> Outcome:
     order = waiting.order
     cautions, following = decide(order, heads)
     return Outcome(
+        id=order.command.answer_id(heads),
         recorded=heads.recorded,
         version=heads.version(order.command.target),
         status=201 if order.command.creates(heads) else 200,

@@ -57,6 +57,7 @@ class Outcome:
 
     refusal: Exception | None = None
     kept: Kept | None = None  # the answer that is repeated
+    id: str = ""
     recorded: list[Recording] = field(default_factory=list)
     version: int = 0
     status: int = 200
@@ -140,7 +141,7 @@ def add_events(append: Append, order: Order, recorded: list[Recording]) -> None:
 def request(waiting: Waiting, outcome: Outcome) -> NewRequest:
     """Give what is kept for the command's key: all of its answer but the positions, which only the append knows."""
     body = {
-        "id": waiting.order.command.answer_id(),
+        "id": outcome.id,
         "version": outcome.version,
         "events": [(str(mark.event_id), mark.type) for _, mark in outcome.recorded],
         "warnings": [caution.model_dump(mode="json") for caution in outcome.cautions],
@@ -150,12 +151,12 @@ def request(waiting: Waiting, outcome: Outcome) -> NewRequest:
     return NewRequest(waiting.key, waiting.hash, outcome.status, orjson.dumps(body), outcome.ends, count, kept)
 
 
-def answer(waiting: Waiting, outcome: Outcome, position: int | None) -> Answer:
+def answer(outcome: Outcome, position: int | None) -> Answer:
     """Give the answer of a command whose last event has that position; None for a dry run."""
     first = None if position is None else position - len(outcome.recorded) + 1
     return Answer(
         status=200 if position is None else outcome.status,
-        id=waiting.order.command.answer_id(),
+        id=outcome.id,
         version=outcome.version,
         position=position,
         events=_numbered([(str(mark.event_id), mark.type) for _, mark in outcome.recorded], first),

@@ -1,7 +1,7 @@
 """Value types that commands, events and heads share."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Annotated, Any, Final, NewType, Self, TypeVar
@@ -131,6 +131,15 @@ def misplaced(code: str, detail: str, *path: str | int) -> ValidationError:
     """Give what a validator raises of a part of the value that it was given."""
     error = InitErrorDetails(type=PydanticCustomError(code, detail), loc=path, input=None)
     return ValidationError.from_exception_data("", [error])
+
+
+def check_once(found: Iterable[tuple[tuple[str | int, ...], Hashable]]) -> None:
+    """Raise what a validator raises if a value occurs a second time among places and their values."""
+    seen: set[Hashable] = set()
+    for place, value in found:
+        if value in seen:
+            raise misplaced("duplicate", "May occur once in a command. Leave it out here, or there.", *place)
+        seen.add(value)
 
 
 Details = Annotated[dict[str, JsonValue], Field(max_length=100), AfterValidator(_readable)]

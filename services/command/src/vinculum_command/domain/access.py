@@ -12,7 +12,7 @@ from math import ceil
 from typing import ClassVar, Final
 from uuid import UUID
 
-from vinculum_command.domain.commands import Command, Decision, EffectiveAt, InvitationPending, Needs, Next
+from vinculum_command.domain.commands import Command, Decision, EffectiveAt, InvitationPending, Needs, Next, named_by
 from vinculum_command.domain.heads.accounts import Account
 from vinculum_command.domain.heads.contacts import Contact
 from vinculum_command.domain.heads.head import Entry, Mark
@@ -28,7 +28,6 @@ from vinculum_command.domain.heads.links import (
 )
 from vinculum_command.domain.heads.view import Enumeration, Heads, Readable
 from vinculum_command.domain.rejections import (
-    EmailNotFound,
     EmailRequired,
     InvitationInvalid,
     PortalDisabled,
@@ -96,8 +95,9 @@ class SetPortalAccess(EffectiveAt):
     def decide(self, heads: Heads) -> Decision:
         link = heads.linked(self.account_id, self.contact_id)
         contact = heads.known_contact(self.contact_id)
-        if self.email_id and contact.email(self.email_id) is None:
-            raise EmailNotFound(email_id=self.email_id)
+        if self.email_id:
+            with named_by("email_id"):
+                heads.email(self.contact_id, self.email_id)
         if not self.login:
             yield from close(link, "revoked", only=self._off(heads, link))
             return

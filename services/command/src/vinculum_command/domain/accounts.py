@@ -1,14 +1,14 @@
 """Accounts: made together with their contacts, changed, archived and restored."""
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vinculum_command.domain.access import pair_keys, settle_account
-from vinculum_command.domain.commands import Command, Decision, new_id
+from vinculum_command.domain.commands import Command, Decision, named_by, new_id
 from vinculum_command.domain.contacts import profiles
-from vinculum_command.domain.contacts.profiles import NewContact, logins
+from vinculum_command.domain.contacts.profiles import NewContact, check_addresses, logins
 from vinculum_command.domain.heads.accounts import Account
 from vinculum_command.domain.heads.links import Members
 from vinculum_command.domain.heads.view import Enumeration, Heads, Readable
@@ -23,7 +23,7 @@ from vinculum_shared.contracts.accounts import (
     AccountRestored,
 )
 from vinculum_shared.contracts.links import LinkTerms
-from vinculum_shared.contracts.values import AccountId, DetailsPatch, ExternalIdsPatch, Name
+from vinculum_shared.contracts.values import AccountId, DetailsPatch, ExternalIdsPatch, Name, check_once
 
 
 class NewMember(LinkTerms, NewContact):
@@ -41,6 +41,18 @@ class CreateAccount(AccountProfile, Command):
     link_contacts: tuple[LinkedContact, ...] = Field(default=(), max_length=200)
     new_contacts: tuple[NewMember, ...] = Field(default=(), max_length=200)
 
+    @model_validator(mode="after")
+    def _with_one_primary(self) -> Self:
+        members = {"link_contacts": self.link_contacts, "new_contacts": self.new_contacts}
+        check_once(
+            ((field, n, "primary"), True)
+            for field, each in members.items()
+            for n, member in enumerate(each)
+            if member.primary
+        )
+        check_once((("new_contacts", n, "id"), new.id) for n, new in enumerate(self.new_contacts))
+        return self
+
     def reads(self) -> Iterable[Readable]:
         yield Members.key(account_id=self.id)
         for member in self.link_contacts:
@@ -51,9 +63,12 @@ class CreateAccount(AccountProfile, Command):
     def decide(self, heads: Heads) -> Decision:
         if heads.exists(Account.key(account_id=self.id)):
             raise IdTaken(account_id=self.id)
+        check_addresses(heads, ((("new_contacts", n), new) for n, new in enumerate(self.new_contacts)))
         heads.prefetch(logins(heads, *self.new_contacts))
         yield AccountCreated.of(self, account_id=self.id)
-        for member in self.link_contacts:
+        for number, member in enumerate(self.link_contacts):
+            with named_by("link_contacts", number, "contact_id"):
+                heads.contact(member.contact_id)
             yield from link(heads, self.id, member.contact_id, member)
         for new in self.new_contacts:
             yield from profiles.create(heads, new)

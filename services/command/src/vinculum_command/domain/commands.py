@@ -1,6 +1,7 @@
 """What a command is, who may give it, and what it answers besides events."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -19,7 +20,7 @@ from vinculum_shared.contracts.events import ActorKind, Event
 from vinculum_shared.contracts.staff import Role
 from vinculum_shared.contracts.topics import Topic
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Input, Instant, StaffId, Value, named
-from vinculum_shared.problems import Invalid, Problem, invalid
+from vinculum_shared.problems import Invalid, NotFound, Problem, invalid, pointer
 
 V = TypeVar("V", bound=Value)
 
@@ -118,8 +119,8 @@ class Command(Input):
         """Return whether a caller who may give commands of this type may give this one."""
         return True
 
-    def answer_id(self) -> str:
-        """Give the id of what the command is about."""
+    def answer_id(self, heads: Heads) -> str:  # noqa: ARG002  most need no look
+        """Return the id of what the command is about, once it is decided."""
         return self.target.partition("/")[2] or self.target
 
     def creates(self, heads: Heads) -> bool:  # noqa: ARG002  most need no look
@@ -144,6 +145,15 @@ class Command(Input):
             return terms.model_validate(merged(before.model_dump(), patch))
         except ValidationError as error:
             raise invalid(error.errors()) from None
+
+
+@contextmanager
+def named_by(*field: str | int) -> Iterator[None]:
+    """Say of what is not found within that a field of the body names it: 422 there. An id in the path is a 404."""
+    try:
+        yield
+    except NotFound as problem:
+        raise Invalid.at(pointer(field), problem.code, problem.detail) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from vinculum_command.domain.access import close, pair_keys
-from vinculum_command.domain.commands import Decision, EffectiveAt
+from vinculum_command.domain.commands import Decision, EffectiveAt, named_by
 from vinculum_command.domain.contacts import profiles
-from vinculum_command.domain.contacts.profiles import NewContact, logins
+from vinculum_command.domain.contacts.profiles import NewContact, check_addresses, logins
 from vinculum_command.domain.heads.links import Link
 from vinculum_command.domain.heads.view import Heads, Readable
 from vinculum_command.domain.notifications import topics_reaching, uncovered
@@ -20,7 +20,7 @@ from vinculum_command.domain.rejections import (
 )
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.links import ContactLinked, ContactUnlinked, LinkChanged, LinkTerms
-from vinculum_shared.contracts.values import AccountId, Code, ContactId, Flag, Input, Name, Text
+from vinculum_shared.contracts.values import AccountId, Code, ContactId, Flag, Input, Name, Text, check_once
 
 
 class LinkedContact(LinkTerms, Input):
@@ -58,18 +58,30 @@ class LinkContacts(EffectiveAt):
     account_id: AccountId
     contacts: tuple[NewLink, ...] = Field(min_length=1, max_length=200)
 
+    @field_validator("contacts")
+    @classmethod
+    def _with_one_primary(cls, contacts: tuple[NewLink, ...]) -> tuple[NewLink, ...]:
+        check_once(((n, "primary"), True) for n, new in enumerate(contacts) if new.primary)
+        check_once(((n, "new_contact", "id"), new.contact) for n, new in enumerate(contacts) if new.new_contact)
+        return contacts
+
     def reads(self) -> Iterable[Readable]:
         for new in self.contacts:
             yield from pair_keys(self.account_id, new.contact)
 
     def decide(self, heads: Heads) -> Decision:
         heads.check_active(self.account_id)
-        new_contacts = [new.new_contact for new in self.contacts if new.new_contact]
+        new_contacts = {
+            ("contacts", n, "new_contact"): new.new_contact for n, new in enumerate(self.contacts) if new.new_contact
+        }
+        check_addresses(heads, new_contacts.items())
         promoted = [self.account_id] if any(new.primary for new in self.contacts) else []
-        heads.prefetch([*logins(heads, *new_contacts), *primaries(heads, promoted)])
-        for new in self.contacts:
+        heads.prefetch([*logins(heads, *new_contacts.values()), *primaries(heads, promoted)])
+        for number, new in enumerate(self.contacts):
             if new.new_contact:
                 yield from profiles.create(heads, new.new_contact)
+            with named_by("contacts", number, "contact_id"):
+                heads.contact(new.contact)
             yield from link(heads, self.account_id, new.contact, new)
 
 
@@ -88,7 +100,9 @@ class LinkAccounts(EffectiveAt):
     def decide(self, heads: Heads) -> Decision:
         heads.check_active(contact_id=self.contact_id)
         heads.prefetch(primaries(heads, (new.account_id for new in self.accounts if new.primary)))
-        for new in self.accounts:
+        for number, new in enumerate(self.accounts):
+            with named_by("accounts", number, "account_id"):
+                heads.account(new.account_id)
             yield from link(heads, new.account_id, self.contact_id, new)
 
 
@@ -170,7 +184,11 @@ class TransferContact(EffectiveAt):
         yield from pair_keys(self.to_account_id, self.contact_id)
 
     def decide(self, heads: Heads) -> Decision:
-        now = heads.linked(self.from_account_id, self.contact_id)
+        heads.contact(self.contact_id)
+        with named_by("from_account_id"):
+            now = heads.linked(self.from_account_id, self.contact_id)
+        with named_by("to_account_id"):
+            heads.account(self.to_account_id)
         heads.check_active(self.to_account_id, self.contact_id)
         if self.from_account_id != self.to_account_id:
             terms = now.terms.evolve(primary=False)

@@ -6,11 +6,19 @@ from typing import ClassVar, Final
 from pydantic import Field
 
 from vinculum_command.domain.access import pair_keys
-from vinculum_command.domain.commands import Caller, Caution, Command, Decision, MailWithoutPermission, TopicUncovered
+from vinculum_command.domain.commands import (
+    Caller,
+    Caution,
+    Command,
+    Decision,
+    MailWithoutPermission,
+    TopicUncovered,
+    named_by,
+)
 from vinculum_command.domain.heads.contacts import Contact
 from vinculum_command.domain.heads.links import Coverage, Link, Reached
 from vinculum_command.domain.heads.view import Heads, Readable
-from vinculum_command.domain.rejections import EmailNotFound, PermissionsFixed
+from vinculum_command.domain.rejections import PermissionsFixed
 from vinculum_shared.contracts.events import Recipient
 from vinculum_shared.contracts.links import (
     NotificationPreferences,
@@ -77,8 +85,9 @@ class SetNotifications(Command):
 
     def decide(self, heads: Heads) -> Decision:
         link = heads.linked(self.account_id, self.contact_id)
-        if self.email_id and heads.known_contact(self.contact_id).email(self.email_id) is None:
-            raise EmailNotFound(email_id=self.email_id)
+        if self.email_id:
+            with named_by("email_id"):
+                heads.email(self.contact_id, self.email_id)
         if any(self.topics.values()):
             heads.check_active(self.account_id, self.contact_id)
         before, after = link.preferences, self._after(link.preferences)
@@ -124,7 +133,8 @@ def topics_reaching(heads: Heads, link: Link) -> list[Topic]:
 
 
 def uncovered(heads: Heads, reached: Mapping[AccountId, Iterable[Topic]]) -> Iterator[Caution]:
-    """Warn of each topic that reached somebody of the account, and now reaches nobody."""
+    """Warn of each topic that reached somebody of an account that the caller sees, and now reaches nobody."""
+    reached = {account_id: reached[account_id] for account_id in heads.seen(list(reached))}
     heads.prefetch(Coverage.key(account_id=account_id) for account_id, topics in reached.items() if topics)
     left = {
         (account_id, topic): heads.coverage(account_id).topics.get(topic, Reached())

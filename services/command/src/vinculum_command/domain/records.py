@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from vinculum_command.domain.access import pair_keys
-from vinculum_command.domain.commands import Command, Decision, TopicUncovered, new_id
+from vinculum_command.domain.commands import Command, Decision, TopicUncovered, named_by, new_id
 from vinculum_command.domain.heads.accounts import Account
 from vinculum_command.domain.heads.contacts import Contact
 from vinculum_command.domain.heads.links import Memberships
@@ -67,6 +67,12 @@ class CreateRecord(RecordTerms, Command):
     def decide(self, heads: Heads) -> Decision:
         if heads.exists(Record.key(record_id=self.id)):
             raise IdTaken(record_id=self.id)
+        if self.account_id:
+            with named_by("account_id"):
+                heads.account(self.account_id)
+        if self.contact_id:
+            with named_by("contact_id"):
+                heads.contact(self.contact_id)
         heads.check_active(self.account_id, self.contact_id)
         yield RecordCreated.of(self, record_id=self.id)
 
@@ -87,7 +93,7 @@ class SendRecord(Command):
         if self.contact_ids is None:
             found = _default_recipients(heads, record.account_id, topic)
         else:
-            found = _chosen_recipients(heads, record.account_id, tuple(dict.fromkeys(self.contact_ids)))
+            found = _chosen_recipients(heads, record.account_id, self.contact_ids)
         yield RecordSent(
             record_id=self.record_id,
             account_id=record.account_id,
@@ -145,10 +151,13 @@ def _default_recipients(heads: Heads, account_id: AccountId, topic: Topic) -> li
 def _chosen_recipients(heads: Heads, account_id: AccountId, chosen: Collection[ContactId]) -> list[Recipient]:
     """Give contacts chosen by hand: that beats preference and hold (PX-13)."""
     heads.prefetch(key for contact_id in chosen for key in pair_keys(account_id, contact_id))
-    links = [heads.linked(account_id, contact_id) for contact_id in chosen]
-    for contact_id in chosen:
+    links = {}
+    for number, contact_id in enumerate(chosen):
+        with named_by("contact_ids", number):
+            links[contact_id] = heads.linked(account_id, contact_id)
+    for contact_id in links:
         heads.check_active(account_id, contact_id)
-    for contact_id in chosen:
+    for contact_id in links:
         if heads.known_contact(contact_id).primary_email is None:
             raise EmailRequired(contact_id=contact_id)
-    return by_hand(members(heads, links))
+    return by_hand(members(heads, links.values()))

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from vinculum_command.domain.commands import Command, Decision, Needs, new_id
+from vinculum_command.domain.commands import Command, Decision, Needs, named_by, new_id
 from vinculum_command.domain.heads.staff import Admins, StaffUser
 from vinculum_command.domain.heads.view import Heads, Readable
 from vinculum_command.domain.rejections import IdTaken, LastAdmin, StaffInactive, StaffNotFound
@@ -79,7 +79,8 @@ class DeactivateStaffUser(Command):
     def decide(self, heads: Heads) -> Decision:
         _there(heads, self.staff_id)
         if self.successor_id:
-            _there(heads, self.successor_id)
+            with named_by("successor_id"):
+                _there(heads, self.successor_id)
             if self.successor_id == self.staff_id or not heads.staff(self.successor_id).active:
                 raise StaffInactive(staff_id=self.successor_id)
         _check_not_last_admin(heads, self.staff_id)

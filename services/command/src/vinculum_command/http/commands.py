@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final, cast
@@ -18,13 +18,13 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 from vinculum_command import metrics
 from vinculum_command.domain.access import AcceptInvitation
 from vinculum_command.domain.commands import Caller, Command, Order
-from vinculum_command.domain.rejections import ContactNotLinked, InvitationInvalid
+from vinculum_command.domain.rejections import InvitationInvalid
 from vinculum_command.domain.tenants import RegisterTenant
 from vinculum_command.execute import Executor
 from vinculum_command.http.answers import AcceptedInvitation
 from vinculum_command.http.callers import as_caller
 from vinculum_command.http.openapi import BATCH, KEY, Acceptance, answer_schema, body_schema, operation, operation_id
-from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, PATHS, ROUTES
+from vinculum_command.http.routes import COMMANDS, PATHS, ROUTES
 from vinculum_command.outcomes import Answer
 from vinculum_shared import telemetry
 from vinculum_shared.contracts.envelope import NDJSON
@@ -111,7 +111,7 @@ def endpoint(command: type[Command]) -> Callable[[Request], Awaitable[Response]]
             answer = await ((await executor.dry_run([order]))[0] if dry_run else executor.execute(order, key))
         except Problem as problem:
             metrics.COMMANDS.labels(command.__name__, problem.code).inc()
-            raise told(problem, order.command) from None
+            raise
         metrics.COMMANDS.labels(command.__name__, label_of(answer)).inc()
         return response(answer, order)
 
@@ -176,29 +176,6 @@ def version_of(if_match: str | None) -> int | None:
     if not tag:
         raise PreconditionFailed("If-Match takes one strong ETag, as an answer has it.")
     return int(tag[1])
-
-
-def told(problem: Problem, command: Command) -> Problem:
-    """Tell an id that is unknown in the path (404) from one in the body, which is a field with a wrong value (422)."""
-    if not isinstance(problem, NotFound) or isinstance(problem, ContactNotLinked):
-        return problem
-    fields = command.model_dump(mode="json", exclude=set(PATH_FIELDS.get(type(command), ())))
-    unknown = {str(value) for value in problem.facts.values()}
-    errors = [
-        FieldError(pointer=pointer(path), code=problem.code, detail=problem.title)
-        for path, value in leaves(fields)
-        if value in unknown
-    ]
-    return Invalid(errors=errors) if errors else problem
-
-
-def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
-    if items is None:
-        yield path, value
-    else:
-        for key, inner in items:
-            yield from leaves(inner, (*path, key))
 
 
 def label_of(answer: Answer) -> str:
@@ -324,7 +301,7 @@ async def line_of(answer: asyncio.Future[Answer], command: Command | None) -> by
     try:
         found = await answer
     except Problem as problem:
-        shown = told(problem, command) if command else problem
+        shown = problem
     except Exception:
         log.exception("line_failed", command=name)
         shown = Internal()

@@ -6,7 +6,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from vinculum_command.domain.access import pair_keys
-from vinculum_command.domain.commands import Command, Decision
+from vinculum_command.domain.commands import Command, Decision, named_by
 from vinculum_command.domain.contacts.profiles import NewContact, create, logins
 from vinculum_command.domain.heads.links import Memberships
 from vinculum_command.domain.heads.view import Heads, Readable
@@ -31,7 +31,9 @@ class CreateContact(Command, NewContact):
         promoted = [new.account_id for new in self.link_accounts if new.primary]
         heads.prefetch([*logins(heads, self), *primaries(heads, promoted)])
         yield from create(heads, self)
-        for new in self.link_accounts:
+        for number, new in enumerate(self.link_accounts):
+            with named_by("link_accounts", number, "account_id"):
+                heads.account(new.account_id)
             yield from link(heads, new.account_id, self.id, new)
         if heads.policy.contact_requires_account and not self.link_accounts:
             raise AccountRequired(contact_id=self.id)

@@ -12,7 +12,7 @@ from vinculum_command.domain.heads.contacts import Contact, Login
 from vinculum_command.domain.heads.links import Memberships
 from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX, Enumeration, Heads, Readable
 from vinculum_command.domain.notifications import ACCOUNTS_WARNED_OF_MAX, topics_reaching, uncovered
-from vinculum_command.domain.rejections import EmailNotFound, EmailTaken, IdTaken
+from vinculum_command.domain.rejections import EmailTaken, IdTaken
 from vinculum_shared.contracts.contacts import Email, EmailAdded, EmailChanged, EmailRemoved
 from vinculum_shared.contracts.values import Address, ContactId, EmailId, Flag, Name
 from vinculum_shared.problems import Invalid
@@ -21,9 +21,8 @@ ADDRESSES_MAX: Final = 20
 
 
 class AddEmail(Command):
-    """Add an address to a contact. The first one is the primary one."""
+    """Add an address to a contact. The first one is the primary one. An address that it has already stays as it is."""
 
-    CREATES: ClassVar[bool] = True
     TARGET: ClassVar[tuple[str, ...]] = ("contact", "contact_id")
 
     contact_id: ContactId
@@ -32,27 +31,38 @@ class AddEmail(Command):
     label: Name | None = None
     primary: Flag = False
 
-    def answer_id(self) -> str:
-        return str(self.id)
+    def answer_id(self, heads: Heads) -> str:
+        held = self._held(heads)
+        assert held
+        return str(held.email_id)
+
+    def creates(self, heads: Heads) -> bool:
+        return any(isinstance(recording.event, EmailAdded) for recording in heads.recorded)
 
     def reads(self) -> Iterable[Readable]:
         yield Memberships.key(contact_id=self.contact_id)
 
     def decide(self, heads: Heads) -> Decision:
+        heads.check_active(contact_id=self.contact_id)
         contact = heads.contact(self.contact_id)
+        if self._held(heads):
+            return
         if contact.email(self.id):
             raise IdTaken(email_id=self.id)
-        heads.check_active(contact_id=self.contact_id)
         if len(contact.emails) >= ADDRESSES_MAX:
             detail = f"a contact has at most {ADDRESSES_MAX} addresses"
             raise Invalid.at("/address", "too_many", detail)
         new = NewEmail(id=self.id, address=self.address, label=self.label)
         email = as_email(heads, new, primary=self.primary or not contact.emails)
         heads.prefetch([Login.key(address_hash=email.address_hash)])
-        _check_free(heads, contact, email, self.contact_id)
+        check_free(heads, email)
         if email.primary:
             yield from _primary_no_more(contact, self.contact_id)
         yield EmailAdded.of(email, contact_id=self.contact_id)
+
+    def _held(self, heads: Heads) -> Email | None:
+        """Return the address as the contact has it, if it does."""
+        return heads.known_contact(self.contact_id).holding(heads.hashed(self.address))
 
 
 class ChangeEmail(Command):
@@ -73,9 +83,7 @@ class ChangeEmail(Command):
 
     def decide(self, heads: Heads) -> Decision:
         contact = heads.contact(self.contact_id)
-        before = contact.email(self.email_id)
-        if before is None:
-            raise EmailNotFound(email_id=self.email_id)
+        before = heads.email(self.contact_id, self.email_id)
         heads.check_active(contact_id=self.contact_id)
         after = self.changed(before)
         if before.primary and not after.primary:
@@ -93,7 +101,10 @@ class ChangeEmail(Command):
                 raise Invalid.at("/address", "too_many_links", detail)
             logins = [Login.key(address_hash=each.address_hash) for each in (before, after)]
             heads.prefetch([*logins, *beside(links)])
-            _check_free(heads, contact, after, self.contact_id)
+            if contact.holding(after.address_hash):
+                detail = "The contact has this address already, as another one of its addresses. Remove one of the two."
+                raise EmailTaken(detail, contact_id=self.contact_id)
+            check_free(heads, after)
         if after.primary and not before.primary:
             yield from _primary_no_more(contact, self.contact_id)
         yield EmailChanged(contact_id=self.contact_id, email_id=self.email_id, before=before, after=after)
@@ -115,9 +126,7 @@ class RemoveEmail(Command):
 
     def decide(self, heads: Heads) -> Decision:
         contact = heads.contact(self.contact_id)
-        email = contact.email(self.email_id)
-        if email is None:
-            raise EmailNotFound(email_id=self.email_id)
+        email = heads.email(self.contact_id, self.email_id)
         links = heads.links(Enumeration(contact_id=self.contact_id)).found
         heads.prefetch([Login.key(address_hash=email.address_hash), *beside(links)])
         reached = {link.ids[0]: topics_reaching(heads, link) for link in links[:ACCOUNTS_WARNED_OF_MAX]}
@@ -128,12 +137,6 @@ class RemoveEmail(Command):
             yield EmailChanged(contact_id=self.contact_id, email_id=after.email_id, before=others[0], after=after)
         yield from settle_address(heads, self.contact_id, self.email_id)
         yield from uncovered(heads, reached)
-
-
-def _check_free(heads: Heads, contact: Contact, email: Email, contact_id: ContactId) -> None:
-    if any(other.address_hash == email.address_hash for other in contact.emails if other.email_id != email.email_id):
-        raise EmailTaken(contact_id=contact_id)
-    check_free(heads, email)
 
 
 def _primary_no_more(contact: Contact, contact_id: ContactId) -> Iterable[EmailChanged]:

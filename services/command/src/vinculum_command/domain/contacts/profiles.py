@@ -1,15 +1,16 @@
 """Who a contact is."""
 
 from collections.abc import Iterable, Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from vinculum_command.domain.commands import Command, Decision, new_id
 from vinculum_command.domain.heads.contacts import Contact, Login
 from vinculum_command.domain.heads.links import Memberships
 from vinculum_command.domain.heads.view import Heads, Readable
 from vinculum_command.domain.rejections import EmailTaken, IdTaken
+from vinculum_shared.contracts.addresses import comparable
 from vinculum_shared.contracts.contacts import ContactChanged, ContactCreated, ContactProfile, Email
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.values import (
@@ -22,7 +23,9 @@ from vinculum_shared.contracts.values import (
     Locale,
     Name,
     Phones,
+    check_once,
 )
+from vinculum_shared.problems import invalid
 
 
 class NewEmail(Input):
@@ -41,10 +44,10 @@ class NewContact(ContactProfile, Input):
     @field_validator("emails")
     @classmethod
     def _of_its_own(cls, emails: tuple[NewEmail, ...]) -> tuple[NewEmail, ...]:
-        if sum(email.primary for email in emails) > 1:
-            raise ValueError("only one address can be the primary one")
-        if len({email.id for email in emails}) < len(emails):
-            raise ValueError("each address has an id of its own")
+        if len(emails) > 1:
+            check_once(((n, "id"), email.id) for n, email in enumerate(emails))
+            check_once(((n, "address"), comparable(email.address)) for n, email in enumerate(emails))
+            check_once(((n, "primary"), True) for n, email in enumerate(emails) if email.primary)
         return emails
 
 
@@ -53,17 +56,28 @@ def logins(heads: Heads, *contacts: NewContact) -> Iterator[str]:
     return (Login.key(address_hash=heads.hashed(email.address)) for new in contacts for email in new.emails)
 
 
+def check_addresses(heads: Heads, contacts: Iterable[tuple[tuple[str | int, ...], NewContact]]) -> None:
+    """Refuse an address that two new contacts would share, where each belongs to one contact only."""
+    if not heads.policy.unique_contact_email:
+        return
+    try:
+        check_once(
+            ((*place, "emails", n, "address"), comparable(email.address))
+            for place, new in contacts
+            for n, email in enumerate(new.emails)
+        )
+    except ValidationError as error:
+        raise invalid(error.errors()) from None
+
+
 def create(heads: Heads, new: NewContact) -> Iterator[Event]:
     """Make a contact; that it has an account where it must is for the caller to see to."""
     if heads.exists(Contact.key(contact_id=new.id)):
         raise IdTaken(contact_id=new.id)
     primary = next((email.id for email in new.emails if email.primary), new.emails[0].id if new.emails else None)
     emails = tuple(as_email(heads, email, primary=email.id == primary) for email in new.emails)
-    hashes = [email.address_hash for email in emails]
     heads.prefetch(logins(heads, new))
     for email in emails:
-        if hashes.count(email.address_hash) > 1:
-            raise EmailTaken(contact_id=new.id)
         check_free(heads, email)
     yield ContactCreated.of(new, contact_id=new.id, emails=emails)
 
@@ -75,10 +89,12 @@ def as_email(heads: Heads, new: NewEmail, *, primary: bool) -> Email:
 
 
 def check_free(heads: Heads, email: Email) -> None:
-    """Refuse an address that a contact has, where each belongs to one contact only."""
+    """Refuse an address that a contact has, where each belongs to one contact only. Name the contact to who sees it."""
     login = heads.login(email.address_hash)
     if login.count and heads.policy.unique_contact_email:
-        raise EmailTaken(contact_id=next(iter(login.holders), None))
+        seen = [contact_id for contact_id in login.holders if heads.sees_contact(contact_id)]
+        facts: dict[str, Any] = {"contact_id": seen[0]} if seen else {}
+        raise EmailTaken(**facts)
 
 
 class ChangeContact(Command):

@@ -40,6 +40,9 @@ class Contact(Head):
     def email(self, email_id: EmailId) -> Email | None:
         return next((email for email in self.emails if email.email_id == email_id), None)
 
+    def holding(self, address_hash: str) -> Email | None:
+        return next((email for email in self.emails if email.address_hash == address_hash), None)
+
     @property
     def primary_email(self) -> Email | None:
         return next((email for email in self.emails if email.primary), None)

@@ -19,9 +19,10 @@ from vinculum_command.domain.heads.links import Coverage, Link, Members, Members
 from vinculum_command.domain.heads.records import Record
 from vinculum_command.domain.heads.staff import Admins, StaffUser
 from vinculum_command.domain.heads.tenants import Rules, Tenant
+from vinculum_shared.contracts.contacts import Email
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.tenants import Policy, TenantSettings
-from vinculum_shared.contracts.values import AccountId, ContactId, RecordId, StaffId
+from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, RecordId, StaffId
 
 LINKS_AT_ONCE_MAX: Final = 1_000  # links whose access one commit changes; the rest follow in commits of their own
 
@@ -220,11 +221,12 @@ class Heads:
     def contact(self, contact_id: ContactId) -> Contact:
         """Give a contact that is there, and that the caller may see: limited staff see those on their accounts."""
         contact = self._get(Contact, Contact.key(contact_id=contact_id))
-        if contact.profile is None or not self._sees_contact(contact_id):
+        if contact.profile is None or not self.sees_contact(contact_id):
             raise rejections.ContactNotFound(contact_id=contact_id)
         return contact
 
-    def _sees_contact(self, contact_id: ContactId) -> bool:
+    def sees_contact(self, contact_id: ContactId) -> bool:
+        """Return whether the caller may see a contact, as they see those on their accounts and those they make."""
         if self.limited_to is None or Contact.key(contact_id=contact_id) in self.moved:
             return True
         return bool(self.seen(self.memberships(contact_id).accounts))
@@ -236,6 +238,13 @@ class Heads:
     def known_contact(self, contact_id: ContactId) -> Contact:
         """Give a contact whoever asks: for what is decided about it, not for what is told."""
         return self._get(Contact, Contact.key(contact_id=contact_id))
+
+    def email(self, contact_id: ContactId, email_id: EmailId) -> Email:
+        """Return an address that a contact has."""
+        email = self.known_contact(contact_id).email(email_id)
+        if email is None:
+            raise rejections.EmailNotFound(email_id=email_id)
+        return email
 
     def check_active(self, account_id: AccountId | None = None, contact_id: ContactId | None = None) -> None:
         """Refuse what is not there, then what is archived or inactive."""
