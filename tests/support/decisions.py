@@ -34,6 +34,7 @@ from vinculum_command.domain.heads.view import (
     Violations,
     moved_by,
 )
+from vinculum_command.domain.rejections import VersionMismatch
 from vinculum_command.domain.tenants import RegisterTenant
 from vinculum_command.event_store import absent
 from vinculum_command.verify import fold
@@ -41,7 +42,7 @@ from vinculum_shared.contracts import envelope
 from vinculum_shared.contracts.events import Actor, Event
 from vinculum_shared.contracts.tenants import Profile
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId
-from vinculum_shared.problems import Invalid, Problem
+from vinculum_shared.problems import Forbidden, Invalid, NotFound, Problem
 
 LOADS_MAX: Final = 5_000  # a decision that asks more often asks for ever
 
@@ -230,6 +231,7 @@ class Case:
             except Unread as unread:
                 wanted |= unread.wanted
             except Problem as problem:
+                check_declared(order.command, problem)
                 decided.append((Outcome(refusal=problem), heads))
             else:
                 known.moved.update(heads.moved)
@@ -306,3 +308,8 @@ def hashed(address: str) -> str:
 def new(*addresses: str, **fields: Any) -> dict[str, Any]:
     """A contact that is to be. The first address is the primary one."""
     return {"id": uuid4(), "emails": [{"address": address} for address in addresses], **fields}
+
+
+def check_declared(command: Command, problem: Problem) -> None:
+    declared = (*command.RAISES, NotFound, Invalid, Forbidden, VersionMismatch)
+    assert isinstance(problem, declared), f"{type(command).__name__}.RAISES lacks {type(problem).__name__}"

@@ -44,6 +44,8 @@ def command_section(command: type[Command]) -> Iterator[str]:
             method, path = route.split(" ")
             yield f"`{method} /v1{path}`\n"
     yield f"Given by {givers(command)}.\n"
+    if command.RAISES:
+        yield f"Refused with {', '.join(code(each.code) for each in command.RAISES)}.\n"
     yield from field_table(command.model_json_schema(schema_generator=Untitled), PATH_FIELDS[command])
 
 

@@ -19,6 +19,8 @@ NOTIFICATION: Final = {
     "reason": "preference",
     "attempts": 1,
     "next_attempt_at": None,
+    "waits_for": None,
+    "unclear": 0,
     "reply": "250 2.0.0",
     "message_id": "<3f1c@example.com>",
     "changed_at": TIME,

@@ -12,7 +12,16 @@ from math import ceil
 from typing import ClassVar, Final
 from uuid import UUID
 
-from vinculum_command.domain.commands import Command, Decision, EffectiveAt, InvitationPending, Needs, Next, named_by
+from vinculum_command.domain.commands import (
+    Command,
+    Decision,
+    EffectiveAt,
+    InvitationPending,
+    Needs,
+    Next,
+    Rejections,
+    named_by,
+)
 from vinculum_command.domain.heads.accounts import Account
 from vinculum_command.domain.heads.contacts import Contact
 from vinculum_command.domain.heads.head import Entry, Mark
@@ -28,6 +37,10 @@ from vinculum_command.domain.heads.links import (
 )
 from vinculum_command.domain.heads.view import Enumeration, Heads, Readable
 from vinculum_command.domain.rejections import (
+    AccountArchived,
+    ContactInactive,
+    ContactNotLinked,
+    EmailNotFound,
     EmailRequired,
     InvitationInvalid,
     PortalDisabled,
@@ -83,6 +96,16 @@ class SetPortalAccess(EffectiveAt):
     """Turn a contact's login to an account's portal on or off (TD-3, TD-18)."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
+    RAISES: ClassVar[Rejections] = (
+        ContactNotLinked,
+        AccountArchived,
+        ContactInactive,
+        EmailNotFound,
+        EmailRequired,
+        PortalDisabled,
+        PortalUrlMissing,
+        TooManyInvitations,
+    )
 
     account_id: AccountId
     contact_id: ContactId
@@ -151,6 +174,7 @@ class AcceptInvitation(Command):
 
     ROLE: ClassVar[Needs] = "contact"
     TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
+    RAISES: ClassVar[Rejections] = (InvitationInvalid,)
 
     account_id: AccountId
     contact_id: ContactId

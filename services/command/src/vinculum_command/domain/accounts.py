@@ -5,15 +5,16 @@ from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from vinculum_command.domain import rejections
 from vinculum_command.domain.access import pair_keys, settle_account
-from vinculum_command.domain.commands import Command, Decision, named_by, new_id
+from vinculum_command.domain.commands import Command, Decision, Rejections, named_by, new_id
 from vinculum_command.domain.contacts import profiles
 from vinculum_command.domain.contacts.profiles import NewContact, check_addresses, logins
 from vinculum_command.domain.heads.accounts import Account
 from vinculum_command.domain.heads.links import Members
 from vinculum_command.domain.heads.view import Enumeration, Heads, Readable
-from vinculum_command.domain.links import LinkedContact, link
-from vinculum_command.domain.rejections import ContactRequired, IdTaken
+from vinculum_command.domain.links import LINKING, LinkedContact, link
+from vinculum_command.domain.rejections import ContactRequired, EmailTaken, IdTaken
 from vinculum_shared.contracts.accounts import (
     AccountArchived,
     AccountChanged,
@@ -35,6 +36,7 @@ class CreateAccount(AccountProfile, Command):
 
     CREATES: ClassVar[bool] = True
     TARGET: ClassVar[tuple[str, ...]] = ("account", "id")
+    RAISES: ClassVar[Rejections] = (IdTaken, EmailTaken, ContactRequired, *LINKING)
 
     id: AccountId = Field(default_factory=new_id)
     name: Name
@@ -81,6 +83,7 @@ class ChangeAccount(Command):
     """Change an account's name, kind, details or external ids; of the last two, the keys that are given."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("account", "account_id")
+    RAISES: ClassVar[Rejections] = (rejections.AccountArchived,)
 
     account_id: AccountId
     name: Name = ""

@@ -23,6 +23,7 @@ from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Inpu
 from vinculum_shared.problems import Invalid, NotFound, Problem, invalid, pointer
 
 V = TypeVar("V", bound=Value)
+Rejections = tuple[type[Problem], ...]
 
 ROLES_FOR: Final[dict[str, tuple[Role, ...]]] = {
     "admin": ("admin",),
@@ -100,9 +101,7 @@ class Command(Input):
 
     ROLE: ClassVar[Needs] = "agent"
     CREATES: ClassVar[bool] = False
-    RAISES: ClassVar[
-        tuple[type[Problem], ...]
-    ] = ()  # rejections, besides ids that are unknown and fields that are wrong
+    RAISES: ClassVar[Rejections] = ()  # besides unknown ids and wrong fields
     TARGET: ClassVar[tuple[str, ...]]  # the stream that the answer's id and version are those of
 
     @cached_property

@@ -1,26 +1,34 @@
 """Links: made from either side, changed, moved and ended."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from vinculum_command.domain.access import close, pair_keys
-from vinculum_command.domain.commands import Decision, EffectiveAt, named_by
+from vinculum_command.domain.commands import Decision, EffectiveAt, Rejections, named_by
 from vinculum_command.domain.contacts import profiles
 from vinculum_command.domain.contacts.profiles import NewContact, check_addresses, logins
 from vinculum_command.domain.heads.links import Link
 from vinculum_command.domain.heads.view import Heads, Readable
 from vinculum_command.domain.notifications import topics_reaching, uncovered
 from vinculum_command.domain.rejections import (
+    AccountArchived,
     AccountRequired,
     ContactAlreadyLinked,
+    ContactInactive,
+    ContactNotLinked,
+    EmailTaken,
+    IdTaken,
     LastContact,
     PrimaryRequired,
 )
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.links import ContactLinked, ContactUnlinked, LinkChanged, LinkTerms
 from vinculum_shared.contracts.values import AccountId, Code, ContactId, Flag, Input, Name, Text, check_once
+
+LINKING: Final[Rejections] = (AccountArchived, ContactInactive, ContactAlreadyLinked)
+"""What `link` raises."""
 
 
 class LinkedContact(LinkTerms, Input):
@@ -54,6 +62,7 @@ class LinkContacts(EffectiveAt):
     """Link contacts to an account, all or none (TD-8, TD-16, ZD-17, DY-16)."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("account", "account_id")
+    RAISES: ClassVar[Rejections] = (*LINKING, IdTaken, EmailTaken)
 
     account_id: AccountId
     contacts: tuple[NewLink, ...] = Field(min_length=1, max_length=200)
@@ -89,6 +98,7 @@ class LinkAccounts(EffectiveAt):
     """Link a contact to accounts, all or none (TD-28, TD-29)."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("contact", "contact_id")
+    RAISES: ClassVar[Rejections] = LINKING
 
     contact_id: ContactId
     accounts: tuple[LinkedAccount, ...] = Field(min_length=1, max_length=200)
@@ -110,6 +120,7 @@ class PutLink(LinkTerms, EffectiveAt):
     """Link the pair, or change what its link says. Fields left out stay."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
+    RAISES: ClassVar[Rejections] = (*LINKING, PrimaryRequired)
 
     account_id: AccountId
     contact_id: ContactId
@@ -134,6 +145,7 @@ class ChangeLink(EffectiveAt):
     """Change what a link says."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
+    RAISES: ClassVar[Rejections] = (ContactNotLinked, AccountArchived, ContactInactive, PrimaryRequired)
 
     account_id: AccountId
     contact_id: ContactId
@@ -154,6 +166,7 @@ class UnlinkContact(EffectiveAt):
     """End a link, and with it all that hung on it: access, permissions, preferences (TD-20, TD-21, ZD-23)."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
+    RAISES: ClassVar[Rejections] = (ContactNotLinked, AccountRequired, LastContact, PrimaryRequired)
 
     account_id: AccountId
     contact_id: ContactId
@@ -174,6 +187,13 @@ class TransferContact(EffectiveAt):
     """Move a contact from one account to another in one step. It starts there from the defaults."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("contact", "contact_id")
+    RAISES: ClassVar[Rejections] = (
+        ContactNotLinked,
+        *LINKING,
+        PrimaryRequired,
+        AccountRequired,
+        LastContact,
+    )
 
     contact_id: ContactId
     from_account_id: AccountId

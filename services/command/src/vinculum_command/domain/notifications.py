@@ -12,13 +12,20 @@ from vinculum_command.domain.commands import (
     Command,
     Decision,
     MailWithoutPermission,
+    Rejections,
     TopicUncovered,
     named_by,
 )
 from vinculum_command.domain.heads.contacts import Contact
 from vinculum_command.domain.heads.links import Coverage, Link, Reached
 from vinculum_command.domain.heads.view import Heads, Readable
-from vinculum_command.domain.rejections import PermissionsFixed
+from vinculum_command.domain.rejections import (
+    AccountArchived,
+    ContactInactive,
+    ContactNotLinked,
+    EmailNotFound,
+    PermissionsFixed,
+)
 from vinculum_shared.contracts.events import Recipient
 from vinculum_shared.contracts.links import (
     NotificationPreferences,
@@ -36,6 +43,7 @@ class SetPermissions(Command):
     """Choose what a contact sees in an account's portal (PX-3, PX-5)."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
+    RAISES: ClassVar[Rejections] = (ContactNotLinked, AccountArchived, ContactInactive, PermissionsFixed)
 
     account_id: AccountId
     contact_id: ContactId
@@ -67,6 +75,7 @@ class SetNotifications(Command):
     """
 
     TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
+    RAISES: ClassVar[Rejections] = (ContactNotLinked, AccountArchived, ContactInactive, EmailNotFound)
 
     account_id: AccountId
     contact_id: ContactId

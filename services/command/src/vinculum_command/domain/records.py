@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from vinculum_command.domain.access import pair_keys
-from vinculum_command.domain.commands import Command, Decision, TopicUncovered, named_by, new_id
+from vinculum_command.domain.commands import Command, Decision, Rejections, TopicUncovered, named_by, new_id
 from vinculum_command.domain.heads.accounts import Account
 from vinculum_command.domain.heads.contacts import Contact
 from vinculum_command.domain.heads.links import Memberships
@@ -15,7 +15,14 @@ from vinculum_command.domain.heads.records import Record
 from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX, Enumeration, Heads, Readable
 from vinculum_command.domain.notifications import members, reached_by
 from vinculum_command.domain.record_types import RECORD_TYPES
-from vinculum_command.domain.rejections import EmailRequired, IdTaken, NotOverdue
+from vinculum_command.domain.rejections import (
+    AccountArchived,
+    ContactInactive,
+    ContactNotLinked,
+    EmailRequired,
+    IdTaken,
+    NotOverdue,
+)
 from vinculum_shared.contracts.events import Recipient
 from vinculum_shared.contracts.records import (
     RecordCreated,
@@ -38,6 +45,7 @@ class CreateRecord(RecordTerms, Command):
 
     CREATES: ClassVar[bool] = True
     TARGET: ClassVar[tuple[str, ...]] = ("record", "id")
+    RAISES: ClassVar[Rejections] = (IdTaken, AccountArchived, ContactInactive)
 
     id: RecordId = Field(default_factory=new_id)
     type: RecordType
@@ -81,6 +89,7 @@ class SendRecord(Command):
     """Send a record to those who want mail about its topic, or to contacts chosen by hand (PX-11 to PX-13)."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("record", "record_id")
+    RAISES: ClassVar[Rejections] = (AccountArchived, ContactInactive, ContactNotLinked, EmailRequired)
 
     record_id: RecordId
     contact_ids: tuple[ContactId, ...] | None = Field(default=None, min_length=1, max_length=200)
@@ -111,6 +120,7 @@ class RemindRecord(Command):
     """Remind those who want mail about its topic of a record that is overdue (PX-7): past its date, if it has one."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("record", "record_id")
+    RAISES: ClassVar[Rejections] = (NotOverdue, AccountArchived, ContactInactive)
 
     record_id: RecordId
     kind: ReminderKind

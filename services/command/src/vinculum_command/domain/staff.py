@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from vinculum_command.domain.commands import Command, Decision, Needs, named_by, new_id
+from vinculum_command.domain.commands import Command, Decision, Needs, Rejections, named_by, new_id
 from vinculum_command.domain.heads.staff import Admins, StaffUser
 from vinculum_command.domain.heads.view import Heads, Readable
 from vinculum_command.domain.rejections import IdTaken, LastAdmin, StaffInactive, StaffNotFound
@@ -26,6 +26,7 @@ class AddStaffUser(Command):
     ROLE: ClassVar[Needs] = "admin"
     CREATES: ClassVar[bool] = True
     TARGET: ClassVar[tuple[str, ...]] = ("staff", "id")
+    RAISES: ClassVar[Rejections] = (IdTaken,)
 
     id: StaffId = Field(default_factory=new_id)
     name: Name
@@ -44,6 +45,7 @@ class ChangeStaffUser(Command):
 
     ROLE: ClassVar[Needs] = "admin"
     TARGET: ClassVar[tuple[str, ...]] = ("staff", "staff_id")
+    RAISES: ClassVar[Rejections] = (StaffInactive, LastAdmin)
 
     staff_id: StaffId
     name: Name = ""
@@ -67,6 +69,7 @@ class DeactivateStaffUser(Command):
 
     ROLE: ClassVar[Needs] = "admin"
     TARGET: ClassVar[tuple[str, ...]] = ("staff", "staff_id")
+    RAISES: ClassVar[Rejections] = (StaffInactive, LastAdmin)
 
     staff_id: StaffId
     successor_id: StaffId | None = None

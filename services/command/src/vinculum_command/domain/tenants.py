@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field, JsonValue, ValidationInfo, field_validator
 
-from vinculum_command.domain.commands import Caution, Command, Decision, Needs, PolicyViolations, new_id
+from vinculum_command.domain.commands import Caution, Command, Decision, Needs, PolicyViolations, Rejections, new_id
 from vinculum_command.domain.heads.staff import StaffUser
 from vinculum_command.domain.heads.tenants import Rules
 from vinculum_command.domain.heads.view import Heads, Readable, Violations
@@ -50,6 +50,7 @@ class RegisterTenant(TenantSettings, PolicyTerms, Command):
     ROLE: ClassVar[Needs] = "platform"
     CREATES: ClassVar[bool] = True
     TARGET: ClassVar[tuple[str, ...]] = ("tenant", "tenant")
+    RAISES: ClassVar[Rejections] = (IdTaken,)
 
     tenant: TenantId
     admin: FirstAdmin

@@ -6,12 +6,12 @@ from typing import ClassVar
 from pydantic import Field
 
 from vinculum_command.domain.access import pair_keys
-from vinculum_command.domain.commands import Command, Decision, named_by
+from vinculum_command.domain.commands import Command, Decision, Rejections, named_by
 from vinculum_command.domain.contacts.profiles import NewContact, create, logins
 from vinculum_command.domain.heads.links import Memberships
 from vinculum_command.domain.heads.view import Heads, Readable
-from vinculum_command.domain.links import LinkedAccount, link, primaries
-from vinculum_command.domain.rejections import AccountRequired
+from vinculum_command.domain.links import LINKING, LinkedAccount, link, primaries
+from vinculum_command.domain.rejections import AccountRequired, EmailTaken, IdTaken
 
 
 class CreateContact(Command, NewContact):
@@ -19,6 +19,7 @@ class CreateContact(Command, NewContact):
 
     CREATES: ClassVar[bool] = True
     TARGET: ClassVar[tuple[str, ...]] = ("contact", "id")
+    RAISES: ClassVar[Rejections] = (IdTaken, EmailTaken, AccountRequired, *LINKING)
 
     link_accounts: tuple[LinkedAccount, ...] = Field(default=(), max_length=200)
 

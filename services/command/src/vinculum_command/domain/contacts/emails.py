@@ -6,13 +6,13 @@ from typing import ClassVar, Final
 from pydantic import Field
 
 from vinculum_command.domain.access import beside, settle_address
-from vinculum_command.domain.commands import Command, Decision, new_id
+from vinculum_command.domain.commands import Command, Decision, Rejections, new_id
 from vinculum_command.domain.contacts.profiles import NewEmail, as_email, check_free
 from vinculum_command.domain.heads.contacts import Contact, Login
 from vinculum_command.domain.heads.links import Memberships
 from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX, Enumeration, Heads, Readable
 from vinculum_command.domain.notifications import ACCOUNTS_WARNED_OF_MAX, topics_reaching, uncovered
-from vinculum_command.domain.rejections import EmailTaken, IdTaken
+from vinculum_command.domain.rejections import ContactInactive, EmailTaken, IdTaken, TooManyInvitations
 from vinculum_shared.contracts.contacts import Email, EmailAdded, EmailChanged, EmailRemoved
 from vinculum_shared.contracts.values import Address, ContactId, EmailId, Flag, Name
 from vinculum_shared.problems import Invalid
@@ -24,6 +24,7 @@ class AddEmail(Command):
     """Add an address to a contact. The first one is the primary one. An address that it has already stays as it is."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("contact", "contact_id")
+    RAISES: ClassVar[Rejections] = (ContactInactive, IdTaken, EmailTaken)
 
     contact_id: ContactId
     id: EmailId = Field(default_factory=new_id)
@@ -69,6 +70,7 @@ class ChangeEmail(Command):
     """Correct, label, or prefer an address. Another address must be invited anew."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("contact", "contact_id")
+    RAISES: ClassVar[Rejections] = (ContactInactive, EmailTaken, TooManyInvitations)
 
     contact_id: ContactId
     email_id: EmailId

@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field, ValidationError, field_validator
 
-from vinculum_command.domain.commands import Command, Decision, new_id
+from vinculum_command.domain.commands import Command, Decision, Rejections, new_id
 from vinculum_command.domain.heads.contacts import Contact, Login
 from vinculum_command.domain.heads.links import Memberships
 from vinculum_command.domain.heads.view import Heads, Readable
-from vinculum_command.domain.rejections import EmailTaken, IdTaken
+from vinculum_command.domain.rejections import ContactInactive, EmailTaken, IdTaken
 from vinculum_shared.contracts.addresses import comparable
 from vinculum_shared.contracts.contacts import ContactChanged, ContactCreated, ContactProfile, Email
 from vinculum_shared.contracts.events import Event
@@ -101,6 +101,7 @@ class ChangeContact(Command):
     """Change a contact's name, phones, language or external ids; of the last, the keys that are given."""
 
     TARGET: ClassVar[tuple[str, ...]] = ("contact", "contact_id")
+    RAISES: ClassVar[Rejections] = (ContactInactive,)
 
     contact_id: ContactId
     first_name: Name | None = None
