@@ -174,6 +174,26 @@ async def test_a_service_of_all_tenants_reads_every_log_in_order(stack: Stack, f
     assert await firm.refused("GET", "/log", token=no_log) == (403, "forbidden")
 
 
+async def test_a_reader_sees_by_ids_whether_it_has_applied_what_the_log_has(stack: Stack, firm: Tenant) -> None:
+    other = await stack.tenant("dynamics")
+    ids = [event["id"] for event in await firm.log()]
+
+    async def at(positions: dict[str, int], token: str) -> Any:
+        return await firm.done("POST", "/log/positions", {"at": positions}, token=token)
+
+    everyone = stack.token(kind="service", scopes=["log", "all_tenants"])
+    found = await at({firm.id: 1, other.id: 10**12, "nobody": 1}, everyone)
+    assert found == {"positions": {firm.id: firm.position, other.id: other.position}, "ids": {firm.id: ids[0]}}
+    own = await at({firm.id: len(ids), other.id: 1}, stack.token(tenant=firm.id, kind="service", scopes=["log"]))
+    assert own == {"positions": {firm.id: firm.position}, "ids": {firm.id: ids[-1]}}
+    assert await at({other.id: 1}, stack.token(tenant=firm.id)) == {"positions": {}, "ids": {}}
+
+    wrong = {"at": {firm.id: -1}}
+    assert await firm.refused("POST", "/log/positions", wrong, token=everyone) == (422, "invalid")
+    no_log = stack.token(tenant=firm.id, kind="service", scopes=["queries"])
+    assert await firm.refused("POST", "/log/positions", wrong, token=no_log) == (403, "forbidden")
+
+
 async def test_a_subscriber_proves_by_positions_that_it_missed_nothing(stack: Stack, firm: Tenant) -> None:
     async def worker(number: int) -> None:
         account = await firm.account(f"Account {number}")

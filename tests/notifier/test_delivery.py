@@ -17,8 +17,8 @@ from support.mail_server import CUT, MailServer
 from support.notifier import Notifier
 from support.waiting import until
 from vinculum_notifier import ledger, smtp
-from vinculum_notifier.delivery import RETRY_FOR, RETRY_LONGEST, Deliverer, retry_delay
-from vinculum_notifier.ledger import Claimed, Turns
+from vinculum_notifier.delivery import RETRY_LONGEST, Deliverer, retry_delay
+from vinculum_notifier.ledger import RETRY_FOR, Claimed, Turns
 from vinculum_shared.contracts.contacts import ContactDeactivated
 from vinculum_shared.contracts.events import Recipient
 from vinculum_shared.contracts.links import PortalAccessChanged

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.integration
 
 TENANT_TABLES = """
     SELECT table_name FROM information_schema.columns
-    WHERE table_schema = 'projection_v1' AND column_name = 'tenant' ORDER BY 1"""
+    WHERE table_schema = current_schema() AND column_name = 'tenant' ORDER BY 1"""
 
 
 async def two_tenants(projection: Projection) -> None:
@@ -50,8 +50,8 @@ async def test_no_role_that_the_service_works_under_owns_a_table_or_passes_the_w
     row = await projection.consumer.fetchrow("""
         SELECT
             (SELECT count(*) FROM pg_tables
-                WHERE schemaname = 'projection_v1' AND tableowner LIKE 'vinculum%') AS owned,
-            (SELECT count(*) FROM pg_tables WHERE schemaname = 'projection_v1' AND NOT rowsecurity) AS open,
+                WHERE schemaname = current_schema() AND tableowner LIKE 'vinculum%') AS owned,
+            (SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND NOT rowsecurity) AS open,
             (SELECT count(*) FROM pg_roles WHERE rolname LIKE 'vinculum%' AND (rolsuper OR rolbypassrls)) AS above""")
 
     assert tuple(row or ()) == (0, 0, 0)

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from support import reading
 from support.log_server import LogServer
+from support.waiting import until
 from vinculum_shared.kafka import ensure_topic
 
 
@@ -43,3 +44,21 @@ async def reader(
 ) -> AsyncIterator[reading.Reader]:
     async with reading.opened(database, kafka, topic, log.url, tmp_path) as opened:
         yield opened
+
+
+@pytest.fixture
+async def known(reader: reading.Reader, kafka: str, topic: str, log: LogServer) -> reading.Reader:
+    """A reader that has been here before, has applied one event of acme, and does not compare with the log."""
+    async with reading.running(reader):
+        await reading.publish(kafka, topic, "acme", reading.one_by_one(log.log("acme"), 1))
+        await reader.reached("acme", 1)
+        await until(reader.has_joined)
+    reader.subscription.compare_seconds = 3_600.0
+    log.pages.clear()
+    return reader
+
+
+@pytest.fixture
+def no_log(log: LogServer) -> None:
+    """The log can't be asked: what is applied came by the topic."""
+    log.available = False

@@ -12,12 +12,15 @@ from uuid import uuid4
 import asyncpg
 from pydantic import SecretStr
 
+from support.events import Log
 from support.waiting import until
 from vinculum_shared import kafka
 from vinculum_shared.consuming.event_log import EventLog, open_log
 from vinculum_shared.consuming.subscription import Subscription
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event
+from vinculum_shared.contracts.links import ContactLinked
+from vinculum_shared.contracts.values import AccountId, ContactId
 from vinculum_shared.postgres import Connection, Pool, columns, connect_pool
 from vinculum_shared.token_file import TokenFile
 
@@ -88,8 +91,22 @@ class Reader:
         rows = await self.pool.fetch("SELECT position FROM applied WHERE tenant = $1 ORDER BY number", tenant)
         return [row["position"] for row in rows]
 
+    async def is_held(self, tenant: str) -> bool:
+        return await self.pool.fetchval("SELECT held FROM subscription WHERE tenant = $1", tenant) is not None
+
     async def parked(self) -> list[tuple[int, str]]:
         return [(row["position"], row["reason"]) for row in await self.pool.fetch("TABLE parked ORDER BY position")]
+
+
+def linked() -> ContactLinked:
+    return ContactLinked(account_id=AccountId(uuid4()), contact_id=ContactId(uuid4()))
+
+
+def one_by_one(log: Log, count: int) -> Sequence[bytes]:
+    """The lines of so many more commits of one event each."""
+    for _ in range(count):
+        log.commit(linked())
+    return log.lines[-count:]
 
 
 @asynccontextmanager

@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
+from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -232,12 +233,20 @@ class System:
                 taken_before + LEASE,
             )
 
+    async def task(self, service: str, *command: str) -> None:
+        """Run one of a service's tasks to its end."""
+        environment = {**os.environ, **self.services.program(service).env}
+        argv = (sys.executable, "-m", f"vinculum_{service}", *command)
+        process = await asyncio.create_subprocess_exec(*argv, env=environment, stdout=PIPE, stderr=STDOUT)
+        output, _ = await process.communicate()
+        assert process.returncode == 0, output.decode()
+
     # Looking in
 
     @asynccontextmanager
     async def sql(self, service: str) -> AsyncIterator[Any]:
         """Connect to a service's database, past its roles and its row level security."""
-        schema = {"search_path": "projection_v1"} if service == "projection" else {}
+        schema = {"search_path": database.SCHEMA} if service == "projection" else {}
         db = await asyncpg.connect(self.postgres.url, database=f"vinculum_{service}", server_settings=schema)
         try:
             await db.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
@@ -279,6 +288,15 @@ class System:
                 return all(reached.get(tenant, 0) >= end for tenant, end in ends.items())
 
             await until(applied, DRAIN_SECONDS)
+
+    async def held(self, part: str, tenant: str) -> None:
+        """Wait until a reader holds a tenant."""
+        async with self.sql(part.partition("-")[0]) as db:
+
+            async def is_held() -> bool:
+                return bool(await db.fetchval("SELECT held IS NOT NULL FROM subscription WHERE tenant = $1", tenant))
+
+            await until(is_held, DRAIN_SECONDS)
 
     def settings(self, of: type[S]) -> S:
         """The settings that a service's processes have."""

@@ -7,6 +7,7 @@ restart would mend, an OperatorError, ends the process.
 import argparse
 import asyncio
 import gc
+import inspect
 import signal
 import socket
 import sys
@@ -36,17 +37,22 @@ KEEP_ALIVE_SECONDS: Final = 15
 Settings = TypeVar("Settings", bound=ServiceSettings)
 Part = Callable[[Settings, asyncio.Event], Coroutine[Any, Any, None]]
 """Runs until the event is set."""
-Task = Callable[[Settings], Coroutine[Any, Any, int]]
-"""Does one thing; its result is the exit code."""
+Task = Callable[..., Coroutine[Any, Any, int]]
+"""Does one thing, with the settings; its result is the exit code. Further parameters are options: `--tenant TENANT`."""
 
 
-def main(
-    settings_class: type[Settings], parts: Mapping[str, Part[Settings]], tasks: Mapping[str, Task[Settings]]
-) -> None:
+def main(settings_class: type[Settings], parts: Mapping[str, Part[Settings]], tasks: Mapping[str, Task]) -> None:
     """Carry out a service's command line: `run` for all its parts in one process, or one part, or one task."""
     parser = argparse.ArgumentParser(prog=f"python -m {settings_class.__module__.partition('.')[0]}")
-    parser.add_argument("command", nargs="?", default="run", choices=["run", *parts, *tasks])
-    command = parser.parse_args().command
+    commands = parser.add_subparsers(dest="command", metavar="command", help=", ".join(["run", *parts, *tasks]))
+    for name in ("run", *parts):
+        commands.add_parser(name)
+    for name, task in tasks.items():
+        options = commands.add_parser(name, description=task.__doc__)
+        for option in list(inspect.signature(task).parameters.values())[1:]:
+            options.add_argument(f"--{option.name}", required=option.default is option.empty)
+    arguments = vars(parser.parse_args())
+    command = arguments.pop("command") or "run"
     settings = read_settings(settings_class)
     telemetry.configure(settings.service, settings.log_format)
     metrics.describe_build(settings.service)
@@ -54,7 +60,7 @@ def main(
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if command in tasks:
             try:
-                sys.exit(runner.run(tasks[command](settings)))
+                sys.exit(runner.run(tasks[command](settings, **arguments)))
             except OperatorError as error:
                 sys.exit(str(error))
         chosen = parts if command == "run" else {command: parts[command]}

@@ -41,9 +41,19 @@ CONSUMER_LAG_SECONDS: Final = Gauge(
     "vinculum_consumer_lag_seconds", "Age of the newest applied event when it was applied; stale while nothing comes."
 )
 APPLIED: Final = Counter("vinculum_consumer_applied", "Events applied, those parked not included.")
-SEEN_AGAIN: Final = Counter("vinculum_consumer_seen_again", "Events dropped because their position was applied before.")
+SEEN_AGAIN: Final = Counter(
+    "vinculum_consumer_seen_again",
+    "Records dropped because their position was applied before, or the log was asked in their place.",
+)
 GAPS_FILLED: Final = Counter(
     "vinculum_gaps_filled", "Times that events were fetched from the log, because the topic did not bring them."
+)
+FORGED: Final = Counter(
+    "vinculum_forged_records", "Times that the topic had an event of a tenant beyond the end of its log: it is forged."
+)
+TENANTS_HELD: Final = Gauge(
+    "vinculum_held_tenants",
+    "Tenants of which nothing more is applied, because what was applied is not in the log; each wants to be rebuilt.",
 )
 CAS_REJECTIONS: Final = Counter(
     "vinculum_cas_rejections", "Batches dropped because another instance had gone on: the fence at work."

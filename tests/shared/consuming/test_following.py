@@ -8,15 +8,17 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from vinculum_shared.consuming.event_log import Line, whole_commits
+from vinculum_shared.consuming.checkpoints import START, Checkpoint
+from vinculum_shared.consuming.event_log import Line, Lookup, whole_commits
 from vinculum_shared.consuming.subscription import following
 
 pytestmark = pytest.mark.unit
 
+TRUE, FORGED = UUID(int=1), UUID(int=2)
 EVENT: Final = {
     "tenant": "acme",
     "position": 1,
-    "id": str(UUID(int=1)),
+    "id": str(TRUE),
     "type": "vinculum.contact_linked.v1",
     "subject": "link/a/c",
     "time": "2026-01-01T00:00:00+00:00",
@@ -25,8 +27,8 @@ EVENT: Final = {
 }
 
 
-def line(tenant: str, position: int, index: int = 1, size: int = 1) -> Line:
-    attributes = {"tenant": tenant, "position": position, "commitindex": index, "commitsize": size}
+def line(tenant: str, position: int, index: int = 1, size: int = 1, event_id: UUID = TRUE) -> Line:
+    attributes = {"tenant": tenant, "position": position, "commitindex": index, "commitsize": size, "id": str(event_id)}
     return Line.read(orjson.dumps(EVENT | attributes))
 
 
@@ -45,9 +47,10 @@ def positions_of(lines: list[Line]) -> list[int]:
 @given(st.lists(st.integers(1, 30)), st.integers(0, 10))
 @example([2, 1, 2], 0)
 def test_lines_that_follow_are_without_gap_and_each_once(positions: list[int], since: int) -> None:
-    new, waiting = following([line("acme", position) for position in positions], {"acme": since})
+    new, doubts = following([line("acme", position) for position in positions], {"acme": Checkpoint(since, TRUE)})
     assert positions_of(new) == list(range(since + 1, since + len(new) + 1))
-    assert waiting == {} or waiting["acme"] > since + len(new)
+    assert bool(doubts) == (max(positions, default=0) > since + len(new))
+    assert doubts in ({}, {"acme": max(positions, default=0)})
 
 
 @pytest.mark.parametrize(
@@ -61,18 +64,62 @@ def test_what_has_another_type_than_an_event_s_is_no_line(changed: dict[str, obj
 
 
 @given(st.permutations(range(1, 9)), st.integers(0, 3))
-def test_nothing_waits_once_what_is_missing_was_fetched(positions: list[int], since: int) -> None:
+def test_nothing_is_missing_once_the_log_was_asked(positions: list[int], since: int) -> None:
     lines = [line("acme", position) for position in positions]
-    new, waiting = following(lines, {"acme": since})
-    reached = waiting.get("acme", since + len(new))
-    assert following(lines, {"acme": reached})[1] == {}
+    new, doubts = following(lines, {"acme": Checkpoint(since, TRUE)})
+    reached = doubts.get("acme", since + len(new))
+    assert following(lines, {"acme": Checkpoint(reached, TRUE)}) == ([], {})
 
 
 def test_tenants_are_followed_each_by_itself() -> None:
     lines = [line("acme", 5), line("bolt", 1), line("acme", 7), line("bolt", 2)]
-    new, waiting = following(lines, {"acme": 4, "bolt": 0})
-    assert [(each.tenant, each.position) for each in new] == [("acme", 5), ("bolt", 1), ("bolt", 2)]
-    assert waiting == {"acme": 7}
+    new, doubts = following(lines, {"acme": Checkpoint(4, TRUE), "bolt": START})
+    assert [(each.tenant, each.position) for each in new] == [("bolt", 1), ("bolt", 2)]
+    assert doubts == {"acme": 7}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [line("acme", 4, event_id=FORGED)],
+        [line("acme", 5), line("acme", 5, event_id=FORGED)],
+        [line("acme", 5, event_id=FORGED), line("acme", 5), line("acme", 6)],
+        [line("acme", 5, event_id=FORGED), line("acme", 6, event_id=FORGED), line("acme", 5), line("acme", 6)],
+    ],
+    ids=["one that is applied", "one that was true", "one before the true one", "two before the true ones"],
+)
+def test_of_two_events_that_claim_one_position_none_is_believed(lines: list[Line]) -> None:
+    new, doubts = following(lines, {"acme": Checkpoint(4, TRUE)})
+    assert new == []
+    assert set(doubts) == {"acme"}
+
+
+def test_an_event_whose_id_was_not_kept_is_not_disputed() -> None:
+    assert following([line("acme", 4)], {"acme": Checkpoint(4, None)}) == ([], {})
+
+
+def test_of_a_tenant_that_is_held_nothing_is_new() -> None:
+    lines = [line("acme", position, event_id=FORGED) for position in (4, 5, 7)]
+    assert following(lines, {"acme": Checkpoint(4, TRUE, "diverged")}) == ([], {})
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "found", "diverges"),
+    [
+        (START, Lookup(0, None), False),
+        (START, Lookup(9, None), False),
+        (Checkpoint(5, TRUE), Lookup(9, TRUE), False),
+        (Checkpoint(5, None), Lookup(9, TRUE), False),
+        (Checkpoint(5, TRUE), Lookup(9, FORGED), True),
+        (Checkpoint(5, TRUE), Lookup(4, None), True),
+        (Checkpoint(5, None), Lookup(4, None), True),
+        (Checkpoint(1, TRUE), Lookup(0, None), True),
+    ],
+)
+def test_a_tenant_diverges_where_the_log_has_another_event_or_none(
+    checkpoint: Checkpoint, found: Lookup, *, diverges: bool
+) -> None:
+    assert checkpoint.diverges_from(found) is diverges
 
 
 @given(commits, st.data())

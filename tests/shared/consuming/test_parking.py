@@ -12,8 +12,10 @@ from support.reading import Reader, publish, running
 from support.waiting import until
 from vinculum_shared.consuming import parking
 from vinculum_shared.consuming.event_log import Line
+from vinculum_shared.consuming.rebuilding import RebuildInterruptedError
 from vinculum_shared.contracts.links import ContactLinked, ContactUnlinked, LinkTerms
 from vinculum_shared.contracts.values import AccountId, ContactId
+from vinculum_shared.postgres import Connection
 
 pytestmark = pytest.mark.integration
 
@@ -159,16 +161,30 @@ async def test_a_backend_that_is_terminated_in_the_middle_parks_nothing(
 async def test_a_fault_of_the_program_stops_the_reader(reader: Reader, kafka: str, topic: str, log: LogServer) -> None:
     reader.poison[BAD.stream] = TypeError("a fault")
     commits(log.log("acme"), BAD)
-    with pytest.raises(TypeError, match="a fault"):
+    with pytest.RaisesGroup(pytest.RaisesExc(TypeError, match="a fault")):
         await reader.subscription.run(asyncio.Event())
     assert (await reader.position("acme"), await reader.parked()) == (0, [])
 
 
-async def test_too_much_that_cannot_be_applied_stops_the_reader(reader: Reader, log: LogServer) -> None:
-    await reader.pool.execute("ALTER TABLE applied ADD CONSTRAINT nothing CHECK (false)")
+async def test_too_much_that_cannot_be_applied_holds_its_tenant(
+    reader: Reader, kafka: str, topic: str, log: LogServer
+) -> None:
+    await reader.pool.execute("ALTER TABLE applied ADD CONSTRAINT nothing CHECK (tenant <> 'acme')")
     contacts = [ContactId(UUID(int=n)) for n in range(parking.STREAMS_MAX + 1)]
     links = [ContactLinked(account_id=ACCOUNT, contact_id=contact_id) for contact_id in contacts]
-    lines = [Line.read(line) for line in commits(log.log("acme"), *links)]
-    with pytest.raises(parking.TooManyParkedError):
-        await reader.subscription.commit({"acme": 0}, lines, {})
-    assert (await reader.position("acme"), await reader.parked()) == (0, [])
+    async with running(reader):
+        await publish(kafka, topic, "acme", commits(log.log("acme"), *links))
+        await publish(kafka, topic, "bolt", commits(log.log("bolt"), GOOD))
+        await until(lambda: reader.is_held("acme"))
+        await reader.reached("bolt", 1)
+    assert len(await reader.parked()) <= parking.STREAMS_MAX
+    assert len(await reader.parked()) == await reader.position("acme")
+    with pytest.raises(RebuildInterruptedError):
+        await reader.subscription.rebuild("acme", forget=nothing)
+    await reader.pool.execute("ALTER TABLE applied DROP CONSTRAINT nothing")
+    await reader.subscription.rebuild("acme", forget=nothing)
+    assert (await reader.position("acme"), await reader.parked()) == (len(links), [])
+
+
+async def nothing(_: Connection, tenant: str) -> None:
+    """There is nothing to forget."""

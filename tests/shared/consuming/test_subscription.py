@@ -1,6 +1,5 @@
 """The reading protocol, on a real Postgres and a real Kafka."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from uuid import uuid4
 
@@ -11,46 +10,14 @@ from aiokafka.errors import GroupLoadInProgressError
 from pydantic import SecretStr
 
 from support import reading
-from support.events import Log
 from support.log_server import LogServer
-from support.reading import Reader, publish, running
+from support.reading import Reader, linked, one_by_one, publish, running
 from support.waiting import until
+from vinculum_shared.consuming.checkpoints import RejectedError
 from vinculum_shared.consuming.event_log import Line
-from vinculum_shared.consuming.subscription import RejectedError, ShortenedLogError
-from vinculum_shared.contracts.links import ContactLinked
-from vinculum_shared.contracts.values import AccountId, ContactId
 from vinculum_shared.kafka import ensure_topic
 
 pytestmark = pytest.mark.integration
-
-
-def linked() -> ContactLinked:
-    return ContactLinked(account_id=AccountId(uuid4()), contact_id=ContactId(uuid4()))
-
-
-def one_by_one(log: Log, count: int) -> Sequence[bytes]:
-    """The lines of so many more commits of one event each."""
-    for _ in range(count):
-        log.commit(linked())
-    return log.lines[-count:]
-
-
-@pytest.fixture
-async def known(reader: Reader, kafka: str, topic: str, log: LogServer) -> Reader:
-    """A reader that has been here before, has applied one event of acme, and does not compare with the log."""
-    async with running(reader):
-        await publish(kafka, topic, "acme", one_by_one(log.log("acme"), 1))
-        await reader.reached("acme", 1)
-        await until(reader.has_joined)
-    reader.subscription.compare_seconds = 3_600.0
-    log.pages.clear()
-    return reader
-
-
-@pytest.fixture
-def no_log(log: LogServer) -> None:
-    """The log can't be asked: what is applied came by the topic."""
-    log.available = False
 
 
 async def test_events_are_applied_in_the_order_of_their_positions(
@@ -267,12 +234,6 @@ async def test_an_assignment_that_can_not_be_claimed_now_is_claimed_later(
             assert await known.position("acme") == 1
         await known.reached("acme", 6)
     assert await known.applied("acme") == [1, 2, 3, 4, 5, 6]
-
-
-async def test_a_log_that_ends_before_what_was_applied_stops_the_reader(known: Reader, log: LogServer) -> None:
-    log.logs["acme"] = Log("acme")
-    with pytest.raises(ShortenedLogError):
-        await known.subscription.compare(at_once=False)
 
 
 async def test_a_log_that_cannot_be_asked_stops_nobody_who_misses_nothing(

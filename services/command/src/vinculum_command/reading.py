@@ -1,6 +1,6 @@
 """What is read of the event store for others: one tenant under the role for one, everything under the log's own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, LiteralString, NamedTuple
@@ -115,3 +115,16 @@ async def positions(db: Connection) -> dict[str, int]:
     """Give every tenant's last position."""
     rows = await db.fetch("SELECT tenant, last_position FROM tenants")
     return {row["tenant"]: row["last_position"] for row in rows}
+
+
+LAST_POSITIONS: LiteralString = "SELECT tenant, last_position FROM tenants WHERE tenant = ANY ($1::text[])"
+IDS_AT: LiteralString = """
+    SELECT tenant, id FROM events JOIN unnest($1::text[], $2::bigint[]) AS at (tenant, position)
+    USING (tenant, position)"""
+
+
+async def events_at(db: Connection, at: Mapping[str, int]) -> tuple[dict[str, int], dict[str, str]]:
+    """Return the last position of tenants, and the id of each one's event at a position."""
+    ids = await db.fetch(IDS_AT, list(at), list(at.values()))
+    positions = await db.fetch(LAST_POSITIONS, list(at))
+    return dict(map(tuple, positions)), {row["tenant"]: str(row["id"]) for row in ids}

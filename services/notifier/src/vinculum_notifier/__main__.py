@@ -1,4 +1,4 @@
-"""`python -m vinculum_notifier [run|serve|consume|deliver|migrate]`."""
+"""`python -m vinculum_notifier [run|serve|consume|deliver|migrate|rebuild]`."""
 
 import asyncio
 from functools import partial
@@ -6,6 +6,7 @@ from functools import partial
 from vinculum_notifier import database, delivery, unsubscribe
 from vinculum_notifier.app import create_app
 from vinculum_notifier.consume import consume
+from vinculum_notifier.rebuild import rebuild
 from vinculum_notifier.settings import Settings
 from vinculum_shared import lifecycle
 from vinculum_shared.supervision import set_within, supervise
@@ -25,4 +26,4 @@ async def deliver(settings: Settings, stop: asyncio.Event) -> None:
 
 if __name__ == "__main__":
     parts = {"serve": serve, "consume": consume, "deliver": deliver}
-    lifecycle.main(Settings, parts=parts, tasks={"migrate": database.create})
+    lifecycle.main(Settings, parts=parts, tasks={"migrate": database.create, "rebuild": rebuild})

@@ -18,7 +18,7 @@ from vinculum_notifier import ledger, metrics
 from vinculum_notifier.database import worker_pool
 from vinculum_notifier.headers import UnsafeHeaderError
 from vinculum_notifier.known import look
-from vinculum_notifier.ledger import Claimed, Turns
+from vinculum_notifier.ledger import RETRY_FOR, Claimed, Turns
 from vinculum_notifier.outcomes import Failure
 from vinculum_notifier.rendering import message_id, render
 from vinculum_notifier.routing import Notification, obstacle, readdressed
@@ -44,7 +44,6 @@ RECORD_AGAIN_SECONDS: Final = 0.5
 TWIN_WAITS: Final = timedelta(seconds=1)
 RETRY_FIRST: Final = timedelta(seconds=5)
 RETRY_LONGEST: Final = timedelta(hours=1)
-RETRY_FOR: Final = timedelta(hours=72)
 
 FAILURES: Final[dict[VerdictKind, Failure]] = {
     "refused": "rejected",

@@ -24,10 +24,13 @@ NOTIFICATION: Final = {
     "reply": "250 2.0.0",
     "message_id": "<3f1c@example.com>",
     "changed_at": TIME,
+    "held": False,
 }
 
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
-    "ListNotifications": {"answer": {"items": [NOTIFICATION], "next_cursor": None, "position": 10234, "parked": False}},
+    "ListNotifications": {
+        "answer": {"items": [NOTIFICATION], "next_cursor": None, "position": 10234, "parked": False, "held": False}
+    },
     "GetNotification": {"answer": NOTIFICATION},
     "ReleaseAddress": {"answer": {"released": True}},
 }

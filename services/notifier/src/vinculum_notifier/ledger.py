@@ -6,7 +6,7 @@ the mail server it counts the attempt as unclear, until it has recorded the answ
 have gone out unrecorded.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, LiteralString, NamedTuple, Self
@@ -23,6 +23,8 @@ from vinculum_shared.postgres import Connection, Pool, columns
 
 LEASE: Final = timedelta(seconds=60)
 """Longer than an attempt can take: see the limits in smtp.py."""
+RETRY_FOR: Final = timedelta(hours=72)
+"""How long a mail is tried, from when it was due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,10 @@ class Claimed:
 
 
 async def record(db: Connection, notifications: Iterable[Notification]) -> None:
-    """Add rows; those that are there already stay as they are. What came before the first start is history."""
+    """Add rows; those that are there already stay as they are. What came before the first start is history.
+
+    So is, when a tenant is rebuilt, what is too old to be tried still: it was routed, by other rules perhaps.
+    """
     rows = [
         (
             each.tenant,
@@ -68,7 +73,7 @@ async def record(db: Connection, notifications: Iterable[Notification]) -> None:
         )
         for each in notifications
     ]
-    for topic, outcome in await db.fetch(RECORD, *columns(rows, 17)):
+    for topic, outcome in await db.fetch(RECORD, *columns(rows, 17), RETRY_FOR):
         if outcome != "queued":
             metrics.NOTIFICATIONS.labels(topic, outcome).inc()
 
@@ -85,6 +90,11 @@ class Turns:
             self.invitation = mail.tenant
         else:
             self.other = mail.tenant
+
+
+async def mark_forged(db: Connection, tenant: str, after: int, till: int | None, event_ids: Sequence[UUID]) -> None:
+    """Mark the mails about events that are not in the log: those at these positions with other ids than its events."""
+    await db.execute(FORGED, tenant, after, till, event_ids)
 
 
 async def claim(pool: Pool, limit: int, turns: Turns, invitations_max: int) -> list[Claimed]:
@@ -194,8 +204,8 @@ RECORD: LiteralString = """
     SELECT
         tenant, id, event_id, new.position, recorded_at, topic, template, account_id, record_id, invitation_id,
         traceparent, contact_id, email_id, address, address_hash,
-        CASE WHEN new.position <= start.position THEN 'skipped' ELSE outcome END,
-        CASE WHEN new.position <= start.position THEN 'historic' ELSE reason END
+        CASE WHEN historic THEN 'skipped' ELSE outcome END,
+        CASE WHEN historic THEN 'historic' ELSE reason END
     FROM unnest(
         $1::text[], $2::uuid[], $3::uuid[], $4::bigint[], $5::timestamptz[], $6::text[], $7::text[], $8::uuid[],
         $9::uuid[], $10::uuid[], $11::text[], $12::uuid[], $13::uuid[], $14::text[], $15::text[], $16::text[],
@@ -204,8 +214,21 @@ RECORD: LiteralString = """
         tenant, id, event_id, position, recorded_at, topic, template, account_id, record_id, invitation_id,
         traceparent, contact_id, email_id, address, address_hash, outcome, reason)
     LEFT JOIN start_position AS start USING (tenant)
+    CROSS JOIN LATERAL (
+        SELECT new.position <= start.position OR new.recorded_at < (
+            SELECT held_at FROM subscription WHERE subscription.tenant = new.tenant) - $18::interval
+    ) AS _ (historic)
     ON CONFLICT DO NOTHING
     RETURNING topic, outcome"""
+FORGED: LiteralString = """
+    UPDATE notification
+    SET outcome = CASE
+            WHEN outcome <> 'queued' THEN outcome
+            WHEN unclear > 0 THEN 'sent_unconfirmed'
+            ELSE 'skipped'
+        END,
+        reason = 'not_in_log', changed_at = now()
+    WHERE tenant = $1 AND position > $2 AND ($3::bigint IS NULL OR position <= $3) AND event_id <> ALL($4::uuid[])"""
 # Round the ring of tenants from whoever was served last, in two arcs for each kind of mail. An index probe finds the
 # next tenant and its earliest mail; the walk ends when it has found as many tenants as mails are wanted. What another
 # deliverer has locked is skipped, so twice as many are looked at.
@@ -218,7 +241,8 @@ CLAIM: LiteralString = """
         UNION ALL
         SELECT urgent, wrapped, till, next.tenant, place + 1, next.due, found + next.due::int
         FROM ring CROSS JOIN LATERAL (
-            SELECT tenant, next_attempt_at <= now() AS due
+            SELECT tenant, next_attempt_at <= now() AND NOT EXISTS (
+                SELECT FROM subscription WHERE tenant = notification.tenant AND held IS NOT NULL) AS due
             FROM notification
             WHERE outcome = 'queued' AND (topic = 'invitation') = urgent AND tenant > ring.tenant
             ORDER BY tenant, next_attempt_at LIMIT 1

@@ -1,7 +1,6 @@
 """What became of each mail: queries over the ledger, for staff and services of one tenant."""
 
 from datetime import datetime
-from functools import partial
 from typing import Any, Final, LiteralString
 from uuid import UUID
 
@@ -15,6 +14,7 @@ from vinculum_notifier.routing import MailTopic
 from vinculum_shared.contracts.values import AccountId, ContactId, StaffId
 from vinculum_shared.http.documented import Documented
 from vinculum_shared.http.paging import Page, Paged
+from vinculum_shared.http.readers import View
 from vinculum_shared.http.snapshots import POSITION_MAX
 from vinculum_shared.problems import NotFound
 
@@ -58,6 +58,8 @@ class Notification(Documented):
     """What the mail server said last: its codes. `internal error` is one of ours, which the log has."""
     message_id: str | None
     changed_at: datetime
+    held: bool
+    """What is known of the tenant is not what its log says: nothing is sent until an operator has rebuilt it."""
 
 
 class Released(Documented):
@@ -65,13 +67,13 @@ class Released(Documented):
     """False if the address was not suppressed."""
 
 
-def shown(row: Record, *, personal: bool) -> Notification:
+def shown(row: Record, read: View) -> Notification:
     fields: dict[str, Any] = dict(row)
     contact_id, email_id, address = (fields.pop(name) for name in ("contact_id", "email_id", "address"))
-    to = contact_id and Recipient(contact_id=contact_id, email_id=email_id, address=address if personal else None)
+    to = contact_id and Recipient(contact_id=contact_id, email_id=email_id, address=address if read.personal else None)
     if row["outcome"] != "queued":
         fields["next_attempt_at"] = None
-    return Notification(**fields, recipient=to)
+    return Notification(**fields, recipient=to, held=read.held)
 
 
 @router.get("")
@@ -89,7 +91,12 @@ async def list_notifications(
     rows = [] if read.limited else await read.db.fetch(LIST, read.tenant, *filters, *after, paging.limit + 1)
     parked = await read.db.fetchval(PARKED, read.tenant)
     return paging.page(
-        rows, partial(shown, personal=read.personal), ("position", "id"), position=read.position, parked=parked
+        rows,
+        lambda row: shown(row, read),
+        ("position", "id"),
+        position=read.position,
+        held=read.held,
+        parked=parked,
     )
 
 
@@ -98,7 +105,7 @@ async def get_notification(notification_id: UUID, read: Reader) -> Notification:
     row = None if read.limited else await read.db.fetchrow(ONE, read.tenant, notification_id)
     if row is None:
         raise NotificationNotFound
-    return shown(row, personal=read.personal)
+    return shown(row, read)
 
 
 @router.post("/{notification_id}/release", tags=["operations"])

@@ -23,7 +23,7 @@ Obstacle = Literal[
 Failure = Literal[
     "rejected", "address_rejected", "retries_exhausted", "internal_error", "unsafe_header", "unsupported_address"
 ]
-Reason = Due | Literal["no_permission", "no_recipient"] | Obstacle | Failure
+Reason = Due | Literal["no_permission", "no_recipient", "not_in_log"] | Obstacle | Failure
 Wait = Literal["mail_server", "same_address"]
 
 OUTCOMES: Final[dict[Outcome, str]] = {
@@ -41,7 +41,8 @@ REASONS: Final[dict[Reason, str]] = {
     "chosen": "The contact was chosen by hand, whatever the preference.",
     "no_permission": "The contact may not see what the mail is about, and the policy holds such mail.",
     "no_recipient": "Nobody wants mail about the topic, or only the contact who caused the event.",
-    "historic": "The event happened before this notifier first started.",
+    "not_in_log": "With any outcome: a rebuild found that the event is not in the tenant's log. It never happened.",
+    "historic": "The event happened before this notifier first started, or long before the tenant was rebuilt.",
     "no_address": "The address was removed or erased.",
     "same_address": "Another contact of the account has the same address, and the mail was sent there.",
     "address_suppressed": "A mail server has said that the address does not exist.",

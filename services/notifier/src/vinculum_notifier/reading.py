@@ -1,23 +1,24 @@
 """Who may query the ledger, by what is known of the tenant and its staff."""
 
-from typing import Annotated
+from typing import Annotated, LiteralString
 from uuid import UUID
 
 from fastapi import Depends
 
 from vinculum_notifier import known
 from vinculum_shared.http.readers import OPERATORS, READERS, Asked, Standing, View, viewing
-from vinculum_shared.http.snapshots import POSITION
 from vinculum_shared.postgres import Connection
 
 
 async def look(db: Connection, tenant: str, staff_id: UUID | None) -> Asked:
-    position = await db.fetchval(POSITION, tenant)
+    position, held = await db.fetchrow(APPLIED, tenant) or (None, False)
     found = await known.look(db, tenant, f"staff/{staff_id}")
     staff = found.staff(staff_id) if staff_id else None
     standing = Standing(staff.active, staff.roles, staff.limits.accounts) if staff else None
-    return Asked(position, found.tenant.policy, standing)
+    return Asked(position, held, found.tenant.policy, standing)
 
+
+APPLIED: LiteralString = "SELECT position, held IS NOT NULL FROM subscription WHERE tenant = $1"
 
 observing = viewing(View, look, READERS | OPERATORS)
 operating = viewing(View, look, OPERATORS, services=False)

@@ -19,7 +19,7 @@ from vinculum_shared import postgres
 from vinculum_shared.migrate import migrate
 from vinculum_shared.postgres import CUSTOM_PLANS, Connection, Pool
 
-SCHEMA: Final = "projection_v1"
+SCHEMA: Final = "projection_v2"
 READER: Final = "vinculum_projection_reader"
 CONSUMER: Final = "vinculum_projection_consumer"
 
@@ -83,7 +83,8 @@ async def create_schema(admin: Connection) -> None:
     tables = files("vinculum_projection.read_models")
     for model in READ_MODELS:
         await admin.execute(tables.joinpath(f"{model.__name__.rpartition('.')[2]}.sql").read_text("utf-8"))
-    await admin.execute(files("vinculum_projection").joinpath("walls.sql").read_text("utf-8"))
+    for name in ("walls.sql", "forget.sql"):
+        await admin.execute(files("vinculum_projection").joinpath(name).read_text("utf-8"))
 
 
 LOCK: LiteralString = "SELECT pg_advisory_xact_lock(hashtext('vinculum_projection'))"

@@ -13,7 +13,7 @@ ADDRESS: Final = "ada@example.com"
 
 
 def page(*items: Any) -> dict[str, Any]:
-    return {"items": list(items), "next_cursor": None, "position": 10234, "parked": False}
+    return {"items": list(items), "next_cursor": None, "position": 10234, "parked": False, "held": False}
 
 
 ACCOUNT_SHOWN: Final = {
@@ -26,6 +26,7 @@ ACCOUNT_SHOWN: Final = {
     "created_at": TIME,
     "version": 3,
     "parked": False,
+    "held": False,
 }
 CONTACT_SHOWN: Final = {
     "id": CONTACT,
@@ -40,6 +41,7 @@ CONTACT_SHOWN: Final = {
     "created_at": TIME,
     "version": 2,
     "parked": False,
+    "held": False,
 }
 TOPICS: Final = {
     "invoice": True,
@@ -114,6 +116,9 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
             "lag_events": 0,
             "lag_seconds": 0.0,
             "parked_events": 0,
+            "held": False,
+            "held_reason": None,
+            "held_since": None,
         },
     }.items()
 }

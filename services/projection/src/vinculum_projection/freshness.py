@@ -24,6 +24,10 @@ class Freshness(Documented):
     lag_seconds: float | None
     """The age of the oldest event that is not applied."""
     parked_events: int
+    held: bool
+    """What was applied is not what the log has: nothing more is, until an operator rebuilds the tenant."""
+    held_reason: str | None
+    held_since: datetime | None
 
 
 @router.get("/freshness")
@@ -40,5 +44,6 @@ async def get_freshness(request: Request, read: Observer) -> Freshness:
 
 
 APPLIED: LiteralString = """
-    SELECT position, recorded_at, applied_at, (SELECT count(*) FROM parked WHERE tenant = $1) AS parked_events
+    SELECT position, recorded_at, applied_at, held IS NOT NULL AS held, held AS held_reason, held_at AS held_since,
+        (SELECT count(*) FROM parked WHERE tenant = $1) AS parked_events
     FROM subscription WHERE tenant = $1"""

@@ -52,13 +52,15 @@ class Read(View):
         """Cut a page. `about`: the account or contact whose list it is; an event parked there may be missing."""
         parked = any(row.get("parked") for row in rows[: paging.limit])
         parked = parked or (about is not None and await self.is_parked(about))
-        return paging.page(rows, lambda row: self.shown(model, row), key, position=self.position, parked=parked)
+        return paging.page(
+            rows, lambda row: self.shown(model, row), key, position=self.position, held=self.held, parked=parked
+        )
 
     async def is_parked(self, about: UUID) -> bool:
         return bool(await self.db.fetchval(PARKED, self.tenant, str(about)))
 
     def shown(self, model: type[M], row: Row) -> M:
-        answer = model.model_validate(row)
+        answer = model.model_validate(row | {"held": True} if self.held else row)
         return answer if self.personal else without_personal(answer)
 
     def may_search_personal(self, *filters: object) -> None:
@@ -90,13 +92,14 @@ def _without_personal(value: Any) -> Any:
 async def look(db: Connection, tenant: str, staff_id: UUID | None) -> Asked:
     asked = await db.fetchrow(ASKED, tenant, staff_id)
     assert asked is not None
-    position, policy, active, roles, limited_accounts = asked
+    position, held, policy, active, roles, limited_accounts = asked
     staff = None if active is None else Standing(active, roles, limited_accounts)
-    return Asked(position, policy and Policy.model_validate(policy), staff)
+    return Asked(position, held, policy and Policy.model_validate(policy), staff)
 
 
 ASKED: LiteralString = """
-    SELECT subscription.position, tenants.policy, staff.active, staff.roles, staff.limited_accounts
+    SELECT subscription.position, subscription.held IS NOT NULL AS held, tenants.policy, staff.active, staff.roles,
+        staff.limited_accounts
     FROM (VALUES ($1::text)) AS asked (tenant)
     LEFT JOIN subscription USING (tenant)
     LEFT JOIN tenants USING (tenant)

@@ -1,7 +1,7 @@
 """The log over HTTP, for what Kafka did not bring: gaps, the beginning, and how far the log has got."""
 
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import lru_cache
@@ -18,6 +18,7 @@ from vinculum_shared.contracts.values import TENANT_ID
 from vinculum_shared.token_file import TokenFile
 
 PAGE_EVENTS: Final = 1_000
+LOOK_UP_TENANTS: Final = 1_000
 TIMEOUT_SECONDS: Final = 15.0
 
 is_tenant: Final = lru_cache(maxsize=4_096)(re.compile(TENANT_ID).fullmatch)
@@ -63,6 +64,19 @@ class Line(NamedTuple):
         return envelope.from_json(self.event)
 
 
+class Lookup(NamedTuple):
+    """What the log has of a tenant."""
+
+    end: int
+    """Its last position; 0 where it has never heard of the tenant."""
+    event_id: UUID | None
+    """Of the event at the position that was asked about; None where the log does not go that far."""
+
+
+class IncompleteLogError(Exception):
+    """The log did not give what its positions promise, or what can be read; it may do so later."""
+
+
 class EventLog:
     """`GET /v1/log` of the command service, under a token for the log of all tenants."""
 
@@ -80,21 +94,37 @@ class EventLog:
 
     async def positions(self, tenant: str | None = None) -> dict[str, int]:
         """Read each tenant's last position, or that of the one named."""
-        answer = await self._get("/v1/log/positions", {"tenant": tenant} if tenant else {})
+        answer = await self._ask("GET", "/v1/log/positions", params={"tenant": tenant} if tenant else {})
         positions: dict[str, int] = orjson.loads(answer.content)["positions"]
         return positions
 
-    async def _page(self, query: dict[str, str]) -> list[Line]:
-        answer = await self._get("/v1/log", query)
-        return [Line.read(line) for line in answer.content.splitlines() if line]
+    async def look_up(self, at: Mapping[str, int]) -> dict[str, Lookup]:
+        """Return, for each tenant, how far its log goes and which event it has at the position given."""
+        found: dict[str, Lookup] = {}
+        tenants = list(at)
+        for first in range(0, len(tenants), LOOK_UP_TENANTS):
+            some = {tenant: at[tenant] for tenant in tenants[first : first + LOOK_UP_TENANTS]}
+            answer = orjson.loads((await self._ask("POST", "/v1/log/positions", json={"at": some})).content)
+            ends, ids = answer["positions"], answer["ids"]
+            found |= {
+                tenant: Lookup(ends.get(tenant, 0), UUID(ids[tenant]) if tenant in ids else None) for tenant in some
+            }
+        return found
 
-    async def _get(self, path: str, query: dict[str, str]) -> httpx2.Response:
+    async def _page(self, query: dict[str, str]) -> list[Line]:
+        answer = await self._ask("GET", "/v1/log", params=query)
+        try:
+            return [Line.read(line) for line in answer.content.splitlines() if line]
+        except (ValueError, LookupError, TypeError) as error:
+            raise IncompleteLogError from error
+
+    async def _ask(self, method: str, path: str, **what: Any) -> httpx2.Response:
         headers = {
             "Authorization": f"Bearer {self.token.read()}",
             "Accept": f"{envelope.NDJSON}, application/json",
             "traceparent": telemetry.continued(telemetry.traceparent.get()),
         }
-        answer = await self.http.get(path, params=query, headers=headers)
+        answer = await self.http.request(method, path, headers=headers, **what)
         return answer.raise_for_status()
 
 

@@ -4,7 +4,7 @@ Only the data's own errors park. Whatever else goes wrong stops the batch: an ou
 the program is no reason to lay events aside.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final, LiteralString
 from uuid import UUID
 
@@ -17,7 +17,6 @@ from vinculum_shared.consuming.event_log import EventLog, Line
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.postgres import Connection, Pool, columns
-from vinculum_shared.telemetry import OperatorError
 
 log = structlog.get_logger()
 
@@ -26,7 +25,7 @@ Apply = Callable[[Connection, Sequence[Recorded[Event]]], Awaitable[None]]
 rollback, and a parked one long after its neighbours."""
 
 DATA_ERRORS: Final = (ValueError, LookupError, asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
-STREAMS_MAX: Final = 1_000
+STREAMS_MAX: Final = 1_000  # of a tenant
 BEHIND: Final = "behind a parked event of its stream"
 FACTS_MAX: Final = 5
 
@@ -36,7 +35,9 @@ BLOCKED: LiteralString = """
 PARK: LiteralString = """
     INSERT INTO parked (tenant, stream, position, event_id, type, reason)
     SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[], $5::text[], $6::text[])"""
-COUNT: LiteralString = "SELECT count(*) AS events, count(DISTINCT (tenant, stream)) AS streams FROM parked"
+WITH_MANY: LiteralString = """
+    SELECT tenant FROM parked WHERE tenant = ANY($1::text[])
+    GROUP BY tenant HAVING count(DISTINCT stream) > $2 LIMIT 1"""
 OF_STREAM: LiteralString = "SELECT position FROM parked WHERE tenant = $1 AND stream = $2 ORDER BY position"
 # Held against a consumer that would park one more event behind those that are being replayed.
 HOLD_TENANT: LiteralString = "SELECT FROM subscription WHERE tenant = $1 FOR UPDATE"
@@ -44,8 +45,12 @@ UNPARK: LiteralString = "DELETE FROM parked WHERE tenant = $1 AND stream = $2 AN
 STILL_PARKED: LiteralString = "UPDATE parked SET reason = $4 WHERE tenant = $1 AND stream = $2 AND position = $3"
 
 
-class TooManyParkedError(OperatorError):
-    """So much can't be applied that the fault is not in the data."""
+class TooManyParkedError(Exception):
+    """So much of a tenant can't be applied that going on would make nothing better."""
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__(tenant)
+        self.tenant = tenant
 
 
 async def apply_or_park(connection: Connection, apply: Apply, lines: Sequence[Line]) -> None:
@@ -82,19 +87,16 @@ async def apply_or_park(connection: Connection, apply: Apply, lines: Sequence[Li
     await attempt(lines)
     if parked:
         await connection.execute(PARK, *columns(parked, 6))
-        await refuse_too_many(connection)
+        await refuse_too_many(connection, {tenant for tenant, *_ in parked})
+        metrics.PARKED.inc(len(parked))
         for tenant, stream, position, *_, why in parked:
             log.error("event_parked", tenant=tenant, stream=stream, position=position, reason=why)
 
 
-async def refuse_too_many(connection: Connection) -> None:
-    count = await connection.fetchrow(COUNT)
-    assert count is not None
-    metrics.PARKED.set(count["events"])
-    if count["streams"] > STREAMS_MAX:
-        raise TooManyParkedError(
-            f"More than {STREAMS_MAX} streams can't be applied: look at this version, not at the data."
-        )
+async def refuse_too_many(connection: Connection, tenants: Collection[str]) -> None:
+    tenant = await connection.fetchval(WITH_MANY, list(tenants), STREAMS_MAX)
+    if tenant is not None:
+        raise TooManyParkedError(tenant)
 
 
 async def replay(pool: Pool, event_log: EventLog, apply: Apply, tenant: str, stream: str) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, LiteralString
 
 import structlog
@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
+from vinculum_shared import metrics
 from vinculum_shared.consuming.event_log import Line
 from vinculum_shared.postgres import Connection, Pool
 
@@ -38,6 +39,10 @@ class Claim:
     @property
     def first_unapplied(self) -> int:
         return self.held[0][0] if self.held else self.next_offset
+
+    def without(self, done: Mapping[str, float]) -> "Claim":
+        """Return the claim without the lines up to these positions."""
+        return replace(self, held=[each for each in self.held if each[1].position > done.get(each[1].tenant, 0)])
 
 
 class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -107,6 +112,17 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
                 await self.consumer.seek_to_beginning(partition)
                 if partition in self.claims:
                     self.claims[partition].held.clear()
+
+    def drop_beyond(self, ends: Mapping[str, int]) -> None:
+        """Drop lines that wait for the rest of their commits although the log does not have them: they are forged."""
+        if not ends:
+            return
+        for claim in self.claims.values():
+            for offset, line in claim.held.copy():
+                if line.position > ends.get(line.tenant, 0):
+                    claim.held.remove((offset, line))
+                    metrics.FORGED.inc()
+                    log.warning("not_in_the_log", tenant=line.tenant, position=line.position)
 
     async def lacking(self) -> str | None:
         """Return what is missing to read the topic. aiokafka does not say: it waits, and brings nothing.

@@ -8,10 +8,11 @@ of two instances that believe they read the same partition, one is turned away. 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from typing import Final, LiteralString
 
 import httpx2
@@ -19,13 +20,16 @@ import structlog
 from aiokafka.errors import KafkaError
 
 from vinculum_shared import kafka, metrics
-from vinculum_shared.consuming import parking
-from vinculum_shared.consuming.event_log import EventLog, Line, whole_commits
+from vinculum_shared.consuming import checkpoints, parking, rebuilding
+from vinculum_shared.consuming.backfill import LOG_OR_POSTGRES_AWAY, Backfill
+from vinculum_shared.consuming.checkpoints import START, Checkpoint, RejectedError
+from vinculum_shared.consuming.event_log import EventLog, IncompleteLogError, Line, whole_commits
+from vinculum_shared.consuming.parking import TooManyParkedError
 from vinculum_shared.consuming.partitions import Partitions, keep_offsets
+from vinculum_shared.consuming.rebuilding import Compare, Forget, nothing_to_compare
 from vinculum_shared.failpoints import reach
-from vinculum_shared.postgres import OUTAGE, Pool, columns
+from vinculum_shared.postgres import Pool
 from vinculum_shared.supervision import beat, set_within, waiting_for
-from vinculum_shared.telemetry import OperatorError
 
 log = structlog.get_logger()
 
@@ -33,33 +37,13 @@ COMPARE_SECONDS: Final = 10.0
 BACKOFF_SECONDS_MIN: Final = 0.1
 BACKOFF_SECONDS_MAX: Final = 5.0
 LEAVE_SECONDS_MAX: Final = 5.0
+WAITING_LINES_MAX: Final = 2_000
+"""Lines from the topic that wait for the backfill of their tenants. Beyond that it fetches them too."""
 
-POSITIONS: LiteralString = "SELECT tenant, position FROM subscription WHERE tenant = ANY($1::text[])"
-ALL_POSITIONS: LiteralString = "SELECT tenant, position FROM subscription"
 PARKED: LiteralString = "SELECT count(*) FROM parked"
-ADD: LiteralString = """
-    INSERT INTO subscription (tenant, position) SELECT tenant, 0 FROM unnest($1::text[]) AS tenant
-    ON CONFLICT DO NOTHING"""
-MOVE: LiteralString = """
-    UPDATE subscription SET position = moved.till, recorded_at = moved.recorded_at, applied_at = now()
-    FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::timestamptz[]) AS moved (tenant, since, till, recorded_at)
-    WHERE subscription.tenant = moved.tenant AND subscription.position = moved.since"""
 
 
-class RejectedError(Exception):
-    """Another instance has gone on from where this one thought to be."""
-
-
-class IncompleteLogError(Exception):
-    """The log did not give what its positions promise; it may do so later."""
-
-
-class ShortenedLogError(OperatorError):
-    """The log ends before what was applied: it was restored from an older state, and the service has to be rebuilt."""
-
-
-WITHOUT_KAFKA: Final = (*OUTAGE, httpx2.HTTPError, IncompleteLogError)
-PASSES: Final = (*WITHOUT_KAFKA, KafkaError)
+PASSES: Final = (*LOG_OR_POSTGRES_AWAY, KafkaError)
 """What passes by itself. The batch is given up, and tried again after a while."""
 
 
@@ -90,19 +74,25 @@ class Subscription:
         self.topic = topic
         self.group = group
         self.compare_seconds = compare_seconds
+        self.backfill = Backfill(pool, event_log, self.commit)
         self._behind: dict[str, int] = {}
+        self._verified: dict[str, tuple[Checkpoint, int]] = {}
+        """The checkpoints that agreed with the log at the last comparison, and where it ended."""
         self._backoff_seconds = BACKOFF_SECONDS_MIN
         self._kafka_lacks: str | None = None
         self._log_lacks: str | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Apply events until the event is set. Outages are waited out; every start begins at what the database says."""
-        while not stop.is_set():
-            try:
-                with kafka.own_cancellations():
-                    await self.consume(stop)
-            except (RejectedError, *PASSES) as error:
-                await self._wait_out(error, stop)
+        async with asyncio.TaskGroup() as group:
+            backfill = group.create_task(self.backfill.run())
+            while not stop.is_set():
+                try:
+                    with kafka.own_cancellations():
+                        await self.consume(stop)
+                except (RejectedError, *PASSES) as error:
+                    await self._wait_out(error, stop)
+            backfill.cancel()
 
     async def consume(self, stop: asyncio.Event) -> None:
         """Be a member of the group once. Only Kafka can end that: the others' outages are waited out as a member.
@@ -122,7 +112,7 @@ class Subscription:
                     polled = False
                     if partitions.begun_at_end or time.monotonic() > compare_at:
                         at_once, partitions.begun_at_end = partitions.begun_at_end, False
-                        await self.compare(at_once=at_once)
+                        partitions.drop_beyond(await self.compare(at_once=at_once))
                         self._kafka_lacks = await partitions.lacking()
                         compare_at = time.monotonic() + self.compare_seconds
                     self._backoff_seconds = BACKOFF_SECONDS_MIN
@@ -131,7 +121,7 @@ class Subscription:
                     metrics.CAS_REJECTIONS.inc()
                     log.warning("batch_rejected", topic=self.topic)
                     partitions.unclaimed, polled = True, False
-                except WITHOUT_KAFKA as error:
+                except LOG_OR_POSTGRES_AWAY as error:
                     await self._wait_out(error, stop)
 
     async def _wait_out(self, error: Exception, stop: asyncio.Event) -> None:
@@ -153,69 +143,54 @@ class Subscription:
                 await asyncio.wait_for(consumer.stop(), LEAVE_SECONDS_MAX)
 
     async def take(self, partitions: Partitions) -> None:
-        """Apply the whole commits among what was polled, once what is missing before them has been fetched."""
+        """Apply the whole commits among what was polled. Where lines are missing or disputed, the log has the truth."""
         claims = {each.partition: claim for each, claim in partitions.claims.items()}
-        lines = [line for claim in claims.values() for _, line in claim.held]
-        positions = await self.positions({line.tenant for line in lines}) if lines else {}
-        new, waiting = following(lines, positions)
-        for tenant, till in waiting.items():
-            positions[tenant] = await self.catch_up(tenant, positions[tenant], till)
-        if waiting:
-            new, _ = following(lines, positions)
+        held = [line for claim in claims.values() for _, line in claim.held]
+        lines = [line for line in held if line.tenant not in self.backfill]
+        applied = await checkpoints.of_tenants(self.pool, {line.tenant for line in lines}) if lines else {}
+        new, doubts = following(lines, applied)
+        self.backfill.add(doubts)
         whole, _ = whole_commits(new)
-        applied = positions | {line.tenant: line.position for line in whole}
-        for claim in claims.values():
-            claim.held = [(offset, line) for offset, line in claim.held if line.position > applied[line.tenant]]
-        await self.commit(
-            positions,
-            whole,
-            {
-                number: claim.first_unapplied
-                for number, claim in claims.items()
-                if claim.first_unapplied != claim.stored_offset
-            },
-        )
-        for claim in claims.values():
-            claim.stored_offset = claim.first_unapplied
+        done: dict[str, float] = {
+            tenant: inf if each.held or tenant in doubts else each.position for tenant, each in applied.items()
+        }
+        done |= {line.tenant: line.position for line in whole}
+        if len(held) - len(lines) > WAITING_LINES_MAX:
+            done |= {line.tenant: inf for line in held if line.tenant in self.backfill}
+        left = {number: claim.without(done) for number, claim in claims.items()}
+        offsets = {
+            number: claim.first_unapplied
+            for number, claim in left.items()
+            if claim.first_unapplied != claim.stored_offset
+        }
+        await self.commit({tenant: each.position for tenant, each in applied.items()}, whole, offsets)
+        for number, claim in claims.items():
+            claim.held, claim.stored_offset = left[number].held, left[number].first_unapplied
         metrics.SEEN_AGAIN.inc(len(lines) - len(new))
 
     async def commit(self, since: Mapping[str, int], lines: Sequence[Line], offsets: Mapping[int, int]) -> None:
-        """Apply whole commits, move their tenants' positions and the offsets: all of it, or nothing."""
+        """Apply whole commits, move their tenants' checkpoints and the offsets: all of it, or nothing."""
         if not lines and not offsets:
             return
         last = {line.tenant: line for line in lines}
-        moves = [(tenant, since[tenant], line.position, line.recorded_at) for tenant, line in last.items()]
-        if sum(till - start for _, start, till, _ in moves) != len(lines):
+        if sum(line.position - since[tenant] for tenant, line in last.items()) != len(lines):
             raise IncompleteLogError
-        async with self.pool.acquire() as connection, connection.transaction():
-            if unknown := [tenant for tenant in last if since[tenant] == 0]:
-                await connection.execute(ADD, unknown)
-            if await connection.execute(MOVE, *columns(moves, 4)) != f"UPDATE {len(moves)}":
-                raise RejectedError
-            await keep_offsets(connection, self.topic, offsets)
-            reach("subscription.moved")
-            if lines:
-                await parking.apply_or_park(connection, self.apply, lines)
-            reach("subscription.applied")
+        try:
+            async with self.pool.acquire() as connection, connection.transaction():
+                await checkpoints.move(connection, since, last.values())
+                await keep_offsets(connection, self.topic, offsets)
+                reach("subscription.moved")
+                if lines:
+                    await parking.apply_or_park(connection, self.apply, lines)
+                reach("subscription.applied")
+        except TooManyParkedError as error:
+            await checkpoints.hold(self.pool, error.tenant, since[error.tenant], "too_many_parked")
+            raise RejectedError from error
         reach("subscription.committed")
         beat()
         metrics.APPLIED.inc(len(lines))
-        if moves:
-            metrics.CONSUMER_LAG_SECONDS.set(age_seconds(max(when for *_, when in moves)))
-
-    async def catch_up(self, tenant: str, position: int, till: int) -> int:
-        """Apply a tenant's log from after `position`, at least as far as `till`. Returns how far."""
-        metrics.GAPS_FILLED.inc()
-        log.info("gap", tenant=tenant, position=position, count=till - position)
-        begun: list[Line] = []
-        while position < till:
-            page = await self.event_log.after(tenant, begun[-1].position if begun else position)
-            if not page:
-                raise IncompleteLogError
-            whole, begun = whole_commits([*begun, *page])
-            await self.commit({tenant: position}, whole, {})
-            position += len(whole)
-        return position
+        if lines:
+            metrics.CONSUMER_LAG_SECONDS.set(age_seconds(max(line.recorded_at for line in last.values())))
 
     async def catch_up_all(self) -> None:
         """Apply the whole log, all tenants in one reading: for a service that starts from nothing."""
@@ -224,45 +199,66 @@ class Subscription:
         while page := await self.event_log.all_after(*after):
             after = (page[-1].tenant, page[-1].position)
             whole, begun = whole_commits([*begun, *page])
-            positions = await self.positions({line.tenant for line in whole})
+            applied = await checkpoints.of_tenants(self.pool, {line.tenant for line in whole})
+            positions = {tenant: each.position for tenant, each in applied.items()}
             await self.commit(positions, [line for line in whole if line.position > positions[line.tenant]], {})
 
-    async def compare(self, *, at_once: bool) -> None:
-        """Fetch what the topic doesn't bring: it was deleted, or its tail was lost.
+    async def compare(self, *, at_once: bool) -> dict[str, int]:
+        """Hold the tenants that diverge from the log, and fetch what the topic doesn't bring: its tail may be lost.
 
         That is known of a tenant that is behind the log and where it was at the last comparison; `at_once`, of all
-        that are behind.
+        that are behind. Return where each tenant's log ends; nothing if the log can't be asked.
         """
         metrics.PARKED.set(await self.pool.fetchval(PARKED))
-        ours = {row["tenant"]: row["position"] for row in await self.pool.fetch(ALL_POSITIONS)}
+        ours = await checkpoints.of_all(self.pool)
+        metrics.TENANTS_HELD.set(sum(each.held is not None for each in ours.values()))
         try:
             theirs = await self.event_log.positions()
-            if any(theirs.get(tenant, position) < position for tenant, position in ours.items()):
-                raise ShortenedLogError("The log ends before what was applied from it. Was it restored? Then rebuild.")
-            behind = {tenant: ours.get(tenant, 0) for tenant, end in theirs.items() if end > ours.get(tenant, 0)}
-            metrics.CONSUMER_LAG_EVENTS.set(sum(theirs[tenant] - position for tenant, position in behind.items()))
-            stuck = [tenant for tenant, position in behind.items() if at_once or self._behind.get(tenant) == position]
-            self._behind = behind
-            if behind and not ours:
-                await self.catch_up_all()
-                return
-            for tenant, position in (await self.positions(stuck)).items():
-                await self.catch_up(tenant, position, theirs[tenant])
-            self._log_lacks = None
-        except (httpx2.HTTPError, IncompleteLogError) as error:
+            await self._verify(ours, theirs)
+        except httpx2.HTTPError as error:
             log.warning("log_unavailable", reason=type(error).__name__)
             self._log_lacks = whom(error)
+            self._verified.clear()
+            return {}
+        self._log_lacks = None
+        at = {tenant: ours.get(tenant, START) for tenant in theirs}
+        metrics.CONSUMER_LAG_EVENTS.set(sum(max(0, end - at[tenant].position) for tenant, end in theirs.items()))
+        behind = {
+            tenant: at[tenant].position
+            for tenant, end in theirs.items()
+            if end > at[tenant].position and not at[tenant].held
+        }
+        stuck = {tenant for tenant, position in behind.items() if at_once or self._behind.get(tenant) == position}
+        self._behind = behind
+        if behind and not ours:
+            try:
+                await self.catch_up_all()
+            except IncompleteLogError:  # of one tenant, perhaps: each by itself
+                stuck = set(behind)
+        self.backfill.add({tenant: theirs[tenant] for tenant in stuck})
+        return theirs
 
-    async def positions(self, tenants: Collection[str]) -> dict[str, int]:
-        found = {row["tenant"]: row["position"] for row in await self.pool.fetch(POSITIONS, list(tenants))}
-        return dict.fromkeys(tenants, 0) | found
+    async def _verify(self, ours: Mapping[str, Checkpoint], theirs: Mapping[str, int]) -> None:
+        """Compare with the log what was applied since the last comparison, and what the log has moved on from."""
+        now = {tenant: (each, theirs.get(tenant, 0)) for tenant, each in ours.items() if not each.held}
+        moved = {tenant: each for tenant, (each, end) in now.items() if self._verified.get(tenant) != (each, end)}
+        found = await self.event_log.look_up({tenant: each.position for tenant, each in moved.items()})
+        for tenant, checkpoint in moved.items():
+            if checkpoint.diverges_from(found[tenant]):
+                await checkpoints.hold(self.pool, tenant, checkpoint.position, "diverged")
+        self._verified = now
 
     async def replay(self, tenant: str, stream: str) -> int:
         """Apply a stream's parked events in order, as far as that goes. Returns how many are left."""
         return await parking.replay(self.pool, self.event_log, self.apply, tenant, stream)
 
+    async def rebuild(self, tenant: str | None, *, forget: Forget, compare: Compare = nothing_to_compare) -> None:
+        """Build a tenant anew from the log, or each that is held."""
+        for each in [tenant] if tenant else await rebuilding.held_tenants(self.pool):
+            await rebuilding.rebuild(self.pool, self.event_log, self.apply, each, forget=forget, compare=compare)
+
     async def freshness(self, tenant: str) -> Freshness:
-        position = (await self.positions([tenant]))[tenant]
+        position = (await checkpoints.of_tenants(self.pool, [tenant]))[tenant].position
         end = (await self.event_log.positions(tenant)).get(tenant, 0)
         lag_seconds = 0.0
         for line in await self.event_log.after(tenant, position, limit=1):
@@ -282,18 +278,27 @@ def whom(error: Exception) -> str | None:
     return "Postgres"
 
 
-def following(lines: Iterable[Line], positions: Mapping[str, int]) -> tuple[list[Line], dict[str, int]]:
-    """Give the lines that follow on the positions, each once; where some are missing, the last that waits for them."""
-    reached = dict(positions)
+def following(lines: Iterable[Line], applied: Mapping[str, Checkpoint]) -> tuple[list[Line], dict[str, int]]:
+    """Return the lines that follow on what is applied, each once, and the tenants that the log has to be asked about.
+
+    Of those, something is missing, or two events claim one position; with each, the last position that it claims.
+    """
+    positions = {tenant: each.position for tenant, each in applied.items() if not each.held}
+    ids = {tenant: each.event_id for tenant, each in applied.items()}
     new: list[Line] = []
-    waiting: dict[str, int] = {}
+    ahead: dict[str, int] = {}
+    disputed: dict[str, int] = {}
     for line in lines:
-        if line.position == reached[line.tenant] + 1:
-            reached[line.tenant] = line.position
+        reached = positions.get(line.tenant, inf)  # of a tenant that is held, nothing is new
+        if line.position == reached + 1:
+            positions[line.tenant], ids[line.tenant] = line.position, line.id
             new.append(line)
-        elif line.position > reached[line.tenant]:
-            waiting[line.tenant] = max(line.position, waiting.get(line.tenant, 0))
-    return new, {tenant: till for tenant, till in waiting.items() if till > reached[tenant]}
+        elif line.position > reached:
+            ahead[line.tenant] = max(line.position, ahead.get(line.tenant, 0))
+        elif line.position == reached and ids[line.tenant] not in (line.id, None):
+            disputed[line.tenant] = line.position
+    doubts = disputed | {tenant: last for tenant, last in ahead.items() if last > positions[tenant]}
+    return [line for line in new if line.tenant not in doubts] if doubts else new, doubts
 
 
 def age_seconds(when: datetime) -> float:

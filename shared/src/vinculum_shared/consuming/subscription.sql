@@ -1,9 +1,13 @@
--- How far this service has applied each tenant's log. The compare-and-set on position is the fence between instances.
+-- How far this service has applied each tenant's log, and the id of the last event that it applied. The compare-and-set
+-- on position is the fence between instances. While a tenant is held, nothing more of it is applied.
 CREATE TABLE subscription (
     tenant text PRIMARY KEY,
     position bigint NOT NULL,
+    event_id uuid,
     recorded_at timestamptz,
-    applied_at timestamptz
+    applied_at timestamptz,
+    held text CHECK (held IN ('diverged', 'too_many_parked', 'rebuilding')),
+    held_at timestamptz
 ) WITH (fillfactor = 50);
 
 -- Where to go on reading the topic: the first record of a partition that is not applied.

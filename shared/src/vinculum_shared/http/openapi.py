@@ -114,6 +114,7 @@ EVERYWHERE: Final[dict[str, dict[str, Any]]] = {
             "next_cursor": None,
             "position": 10240,
             "parked": True,
+            "held": False,
         }
     },
     "ReplayParked": {"answer": {"stream": "account/01980000-0000-7000-8000-000000000002", "left": 0}},

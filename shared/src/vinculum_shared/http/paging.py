@@ -43,6 +43,8 @@ class Page(Documented, Generic[I]):
     """Of the tenant's log: the answer is as of this event."""
     parked: bool
     """A stream that this list is about has events that could not be applied; it may be out of date."""
+    held: bool
+    """What is known of the tenant is not what its log says; an operator has to rebuild it. The answer may be wrong."""
 
     @classmethod
     def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
@@ -75,6 +77,7 @@ class Paging:
         key: Sequence[str],
         *,
         position: int,
+        held: bool,
         parked: bool = False,
     ) -> Page[I]:
         """Cut a page. `rows` has one more than the page, if there is one; `key` is what they are sorted by."""
@@ -85,6 +88,7 @@ class Paging:
             next_cursor=None if last else self.cursor_after(tuple(shown[-1][column] for column in key)),
             position=position,
             parked=parked,
+            held=held,
         )
 
     def cursor_after(self, key: SortKey) -> str:

@@ -8,13 +8,18 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Request
 
 from vinculum_shared.http.documented import Documented
+from vinculum_shared.http.openapi import raises
 from vinculum_shared.http.paging import Page, Paged
 from vinculum_shared.http.readers import View
-from vinculum_shared.problems import NotFound
+from vinculum_shared.problems import Conflict, NotFound
 
 
 class ParkedNotFound(NotFound):
     """There is no such parked event."""
+
+
+class TenantHeld(Conflict):
+    """Nothing is applied for this tenant until it is rebuilt from the log."""
 
 
 class Parked(Documented):
@@ -50,13 +55,15 @@ def routes(observing: Viewing, operating: Viewing) -> APIRouter:
         It is all shown, also to those whose access is limited: an operator replays whatever is there.
         """
         rows = await view.db.fetch(LIST, view.tenant, *paging.after(0), paging.limit + 1)
-        return paging.page(rows, lambda row: Parked(**row), ("position",), position=view.position)
+        return paging.page(rows, lambda row: Parked(**row), ("position",), position=view.position, held=view.held)
 
-    @router.post("/{event_id}/replay")
+    @router.post("/{event_id}/replay", openapi_extra=raises(TenantHeld))
     async def replay_parked(
         event_id: UUID, request: Request, view: Annotated[View, Depends(operating, scope="function")]
     ) -> Replayed:
         """Apply the parked events of its stream, in order, as far as that goes."""
+        if view.held:
+            raise TenantHeld
         stream = await view.db.fetchval(STREAM, view.tenant, event_id)
         if stream is None:
             raise ParkedNotFound

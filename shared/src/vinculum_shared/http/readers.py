@@ -34,6 +34,8 @@ class Asked:
 
     position: int | None
     """None where it has heard nothing of the tenant."""
+    held: bool
+    """What was applied is not what the log has, and nothing more is applied until that is mended."""
     policy: Policy | None
     staff: Standing | None
 
@@ -47,6 +49,7 @@ class View:
     limited: bool
     """Shows only what the reader manages (TL-10), which is nothing: there are no managers yet."""
     policy: Policy | None
+    held: bool
     response: Response
 
 
@@ -80,7 +83,7 @@ def viewing(
             if asked.position is None:
                 raise TenantNotFound
             response.headers["Vinculum-Position"] = str(asked.position)
-            yield kind(db, tenant, asked.position, principal.sees_personal, limited, asked.policy, response)
+            yield kind(db, tenant, asked.position, principal.sees_personal, limited, asked.policy, asked.held, response)
 
     return view
 

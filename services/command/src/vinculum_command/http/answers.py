@@ -78,6 +78,11 @@ class LogPositions(Documented):
     """The last position of each tenant."""
 
 
+class LogEventIds(LogPositions):
+    ids: dict[str, str]
+    """The id of the event at the position given for each tenant, where the log has one."""
+
+
 class AcceptedInvitation(Documented):
     account_id: str
     contact_id: str

@@ -13,6 +13,7 @@ EVENT: Final = "01980000-0000-7000-8000-000000000008"
 LINK: Final = f"{ACCOUNT}/{CONTACT}"
 
 REQUESTS: Final[dict[str, dict[str, Any]]] = {
+    "CompareLogPositions": {"at": {TENANT: 10230}},
     "RegisterTenant": {
         "tenant": TENANT,
         "name": "Studio Rossi",
@@ -137,6 +138,7 @@ ANSWERS: Final[dict[str, Any]] = {
     "GetAsyncapi": {"asyncapi": "3.0.0", "info": {"title": "Vinculum: events", "version": "0.1.0"}},
     "GetSchema": {"$id": "urn:vinculum:schema:contact_linked:v1", "title": "ContactLinked", "type": "object"},
     "GetLogPositions": {"positions": {TENANT: 10234}},
+    "CompareLogPositions": {"positions": {TENANT: 10234}, "ids": {TENANT: EVENT}},
     "GetPolicy": {
         "profile": "taxdome",
         "max_accounts_per_contact": None,

@@ -12,14 +12,16 @@ from fastapi.responses import Response, StreamingResponse
 
 from vinculum_command import reading
 from vinculum_command.doorbell import News
-from vinculum_command.http.answers import LogPositions
+from vinculum_command.http.answers import LogEventIds, LogPositions
 from vinculum_command.http.callers import Bearer, may_read
+from vinculum_command.http.openapi import AppliedPositions, body_schema
 from vinculum_command.reading import Filter, Line
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.contracts.envelope import NDJSON
 from vinculum_shared.http.openapi import SCHEMA
 from vinculum_shared.http.principals import Principal, bearer
 from vinculum_shared.http.readers import OPERATORS, READERS
+from vinculum_shared.http.requests import json_object
 from vinculum_shared.http.snapshots import of_tenant
 from vinculum_shared.postgres import Connection, Pool
 from vinculum_shared.problems import Forbidden, Invalid, TooMany, Unauthorized, Unavailable
@@ -82,16 +84,41 @@ async def read_log(
 @router.get("/log/positions", response_model=None, responses={200: {"model": LogPositions}})
 async def get_log_positions(request: Request, principal: Bearer) -> Response:
     """Give the last position of the tenant's log; to a service for all tenants, of each."""
+    async with _positions_of(request, principal) as (db, tenant):
+        found = {tenant: await reading.last_position(db, tenant)} if tenant else await reading.positions(db)
+    return Response(orjson.dumps({"positions": found}), media_type="application/json")
+
+
+@router.post(
+    "/log/positions",
+    response_model=None,
+    responses={200: {"model": LogEventIds}},
+    openapi_extra=body_schema(AppliedPositions),
+)
+async def compare_log_positions(request: Request, principal: Bearer) -> Response:
+    """Return the last position of each tenant in `at`, and the id of its event at the position given there.
+
+    A reader whose last event has another id, or a position that the log does not have, has applied something else than
+    the log. Tenants that the log does not have are left out, and so are the ids of positions that it does not have.
+    """
+    async with _positions_of(request, principal) as (db, tenant):
+        at = AppliedPositions.model_validate(await json_object(request)).at
+        own = at if tenant is None else {tenant: at[tenant]} if tenant in at else {}
+        found, ids = await reading.events_at(db, own)
+    return Response(orjson.dumps({"positions": found, "ids": ids}), media_type="application/json")
+
+
+@asynccontextmanager
+async def _positions_of(request: Request, principal: Principal) -> AsyncIterator[tuple[Connection, str | None]]:
+    """Open the log of the one tenant whose positions the caller may know, or of all."""
     if principal.kind == "service" and principal.tenant is None:
         _of_all_tenants(principal, Filter())
         async with cast(Pool, request.state.log).acquire() as db:
-            found = await reading.positions(db)
+            yield db, None
     else:
-        tenant = principal.the_tenant
-        async with of_tenant(request.state.reader, tenant) as db:
+        async with of_tenant(request.state.reader, principal.the_tenant) as db:
             await may_read(db, principal, scope="log", roles=READERS | OPERATORS)
-            found = {tenant: await reading.last_position(db, tenant)}
-    return Response(orjson.dumps({"positions": found}), media_type="application/json")
+            yield db, principal.the_tenant
 
 
 class Feed:

@@ -1,8 +1,9 @@
 """The command service's part of its OpenAPI document: bodies and answers, from the commands themselves."""
 
 import re
-from typing import Final
+from typing import Annotated, Final
 
+from pydantic import Field
 from pydantic.json_schema import models_json_schema
 
 from vinculum_command.domain.commands import Command
@@ -13,9 +14,10 @@ from vinculum_command.http.examples import EXAMPLES
 from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, PATHS
 from vinculum_command.outcomes import EventTooLarge, IdempotencyKeyReused
 from vinculum_shared.contracts.envelope import NDJSON
-from vinculum_shared.contracts.values import TENANT_ID, Input
+from vinculum_shared.contracts.values import TENANT_ID, Input, TenantId
 from vinculum_shared.http.openapi import SCHEMA, OpenApi, Schema, raises
 from vinculum_shared.http.principals import OF_WHICH_TENANT
+from vinculum_shared.http.snapshots import POSITION_MAX
 from vinculum_shared.problems import PreconditionFailed
 
 DESCRIPTION: Final = """\
@@ -28,6 +30,7 @@ Commands change accounts, contacts and the links between them; each answers once
 - **Reading what you wrote**: pass the `position` of an answer as `min_position` to the projection service.
 """
 
+TENANTS_MAX: Final = 1_000
 KEY: Final = re.compile(r"[\x20-\x7e]{1,255}")
 DRY_RUN: Final[Schema] = {
     "name": "dry_run",
@@ -100,6 +103,12 @@ class Acceptance(Input):
     token: str
 
 
+class AppliedPositions(Input):
+    """How far a reader has applied the log of each tenant."""
+
+    at: Annotated[dict[TenantId, Annotated[int, Field(ge=0, le=POSITION_MAX)]], Field(max_length=TENANTS_MAX)]
+
+
 def operation_id(method: str, path: str, command: type[Command]) -> str:
     """Name an operation after its command; the second route of a command has its method in the name, too."""
     return command.__name__ if PATHS[command] == path else f"{command.__name__}By{method.title()}"
@@ -143,7 +152,7 @@ def answer_schema(command: type[Command]) -> dict[int | str, Schema]:
 
 def bodies() -> dict[str, Schema]:
     """Return the schemas of all bodies. They state no defaults: a client that sent one would clear the field."""
-    inputs = [(body, "validation") for body in (Acceptance, *COMMANDS.values())]
+    inputs = [(body, "validation") for body in (Acceptance, AppliedPositions, *COMMANDS.values())]
     _, definitions = models_json_schema(inputs, ref_template=SCHEMA)  # type: ignore[arg-type]
     schemas: dict[str, Schema] = definitions["$defs"]
     for name, command in COMMANDS.items():

@@ -120,6 +120,8 @@ class Account(Documented):
     created_at: datetime
     version: int
     parked: bool
+    held: bool = False
+    """See the list's."""
 
 
 @router.get("/accounts")

@@ -180,6 +180,8 @@ class Contact(Documented):
     created_at: datetime
     version: int
     parked: bool
+    held: bool = False
+    """See the list's."""
 
 
 @router.get("/contacts")
