@@ -73,10 +73,26 @@ EVENTS: Final[dict[str, Event]] = {
     "tenant_registered.v1": TenantRegistered(
         tenant=TENANT, name="Studio Rossi", portal_url="https://portal.example.com/rossi", locale="it"
     ),
+    "tenant_registered.v1.with_reply_to": TenantRegistered(
+        tenant=TENANT,
+        name="Studio Rossi",
+        portal_url="https://portal.example.com/rossi",
+        locale="it",
+        reply_to="office@rossi.example",
+    ),
     "tenant_changed.v1": TenantChanged(
         tenant=TENANT,
         before=TenantSettings(name="Studio Rossi"),
         after=TenantSettings(name="Studio Rossi & Bianchi", portal_url="https://portal.example.com/rossi"),
+    ),
+    "tenant_changed.v1.with_reply_to": TenantChanged(
+        tenant=TENANT,
+        before=TenantSettings(name="Studio Rossi"),
+        after=TenantSettings(
+            name="Studio Rossi & Bianchi",
+            portal_url="https://portal.example.com/rossi",
+            reply_to="office@rossi.example",
+        ),
     ),
     "policy_changed.v1": PolicyChanged(
         tenant=TENANT, profile="taxdome", before=None, after=POLICY.model_copy(update={"min_contacts_per_account": 1})
@@ -201,6 +217,16 @@ EVENTS: Final[dict[str, Event]] = {
         title="Bookkeeping, February",
         number="2026/17",
         amount=Decimal("1250.00"),
+        due=date(2026, 3, 31),
+    ),
+    "record_created.v1.with_currency": RecordCreated(
+        record_id=RECORD,
+        account_id=ACCOUNT,
+        type="invoice",
+        title="Bookkeeping, February",
+        number="2026/17",
+        amount=Decimal("1250.00"),
+        currency="EUR",
         due=date(2026, 3, 31),
     ),
     "record_sent.v1": RecordSent(

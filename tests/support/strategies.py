@@ -111,6 +111,10 @@ def text(metadata: Sequence[Any]) -> SearchStrategy[str]:
         case values.IN_A_LINE:
             some = st.text(IN_A_LINE, min_size=shortest, max_size=min(longest, SHORT))
             return some.filter(lambda each: not each.isspace())
+        case values.LOCALE:  # a command takes only those that exist
+            return st.sampled_from(("en", "it", "it-CH", "it-AT", "ro-RO"))
+        case values.CURRENCY:
+            return st.sampled_from(("EUR", "JPY", "KWD"))
         case _:
             inner = pattern.removeprefix("^").removesuffix("$")
             return st.from_regex(inner, fullmatch=True, alphabet=IN_A_LINE).filter(lambda each: len(each) <= longest)

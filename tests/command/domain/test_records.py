@@ -1,6 +1,7 @@
 """Records: to whom they are sent, and when they are reminded of."""
 
 from datetime import timedelta
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
@@ -24,7 +25,7 @@ from vinculum_command.domain.rejections import (
 )
 from vinculum_shared.contracts.contacts import ContactCreated
 from vinculum_shared.contracts.links import ContactLinked
-from vinculum_shared.contracts.records import RecordReminded, RecordSent
+from vinculum_shared.contracts.records import RecordCreated, RecordReminded, RecordSent
 from vinculum_shared.contracts.topics import FEATURES
 from vinculum_shared.contracts.values import AccountId, ContactId, RecordId
 from vinculum_shared.problems import Invalid
@@ -166,6 +167,13 @@ class TestARecord:
         nowhere = archived.model_copy(update={"account_id": AccountId(uuid4())})
         assert case.faults(nowhere) == [("/account_id", "account_not_found")]
         case.refused(archived.model_copy(update={"contact_id": ContactId(uuid4())}), Invalid)
+
+    def test_has_an_amount_in_a_currency(self) -> None:
+        case = Case.under("zoho")
+        invoice(case, case.account(), amount="1250.00", currency="EUR")
+        created = case.events[-1]
+        assert isinstance(created, RecordCreated)
+        assert (created.amount, created.currency) == (Decimal("1250.00"), "EUR")
 
     def test_has_the_fields_of_its_type(self) -> None:
         with pytest.raises(ValidationError, match="needs account_id"):

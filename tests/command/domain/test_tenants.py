@@ -59,6 +59,20 @@ class TestSettings:
         assert event.after.portal_url == event.before.portal_url
         assert case.when(ChangeTenant(tenant="acme", locale="it")).events == ()
 
+    def test_say_where_replies_to_its_mail_go(self) -> None:
+        case = Case.under("zoho")
+        case.given(ChangeTenant(tenant="acme", reply_to="office@acme.example"))
+        (event,) = case.when(ChangeTenant.model_validate({"tenant": "acme", "reply_to": None})).events
+        assert isinstance(event, TenantChanged)
+        assert (event.before.reply_to, event.after.reply_to) == ("office@acme.example", None)
+
+    @pytest.mark.parametrize(
+        "address", ["office", "a@example.com, b@example.com", "büro@example.com", "Office <a@b.c>"]
+    )
+    def test_take_one_address_that_every_mail_server_takes(self, address: str) -> None:
+        with pytest.raises(ValidationError, match="reply_to"):
+            ChangeTenant(tenant="acme", reply_to=address)
+
     def test_of_another_tenant_are_not_found(self) -> None:
         Case.under("zoho").refused(ChangeTenant(tenant="other", locale="it"), TenantNotFound)
 

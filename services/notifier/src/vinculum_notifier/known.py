@@ -40,7 +40,7 @@ from vinculum_shared.contracts.records import RecordCreated, RecordReminded, Rec
 from vinculum_shared.contracts.staff import Limits, Role, StaffUserAdded, StaffUserChanged, StaffUserDeactivated
 from vinculum_shared.contracts.tenants import Policy, PolicyChanged, TenantChanged, TenantRegistered
 from vinculum_shared.contracts.topics import Feature
-from vinculum_shared.contracts.values import ContactId, InvitationId, Locale, Value
+from vinculum_shared.contracts.values import ContactId, Currency, InvitationId, Locale, Value
 from vinculum_shared.postgres import Connection, Pool, columns
 from vinculum_shared.recipients import Member
 
@@ -49,6 +49,7 @@ class Tenant(Value):
     name: str = ""
     portal_url: str | None = None
     locale: Locale = "en"
+    reply_to: str | None = None
     policy: Policy | None = None
 
     @property
@@ -93,6 +94,7 @@ class Record(Value):
     title: str | None = None
     number: str | None = None
     amount: Decimal | None = None
+    currency: Currency | None = None
     due: date | None = None
 
 
@@ -114,9 +116,9 @@ def evolve(state: State | None, event: Event) -> State | None:  # noqa: C901, PL
     """Give a stream's state after one more event of it; None where there is nothing (any more)."""
     match state, event:
         case _, TenantRegistered() as registered:
-            return Tenant(name=registered.name, portal_url=registered.portal_url, locale=registered.locale)
+            return Tenant.of(registered)
         case Tenant(), TenantChanged(after=after):
-            return state.evolve(name=after.name, portal_url=after.portal_url, locale=after.locale)
+            return Tenant.of(after, policy=state.policy)
         case Tenant(), PolicyChanged(after=policy):
             return state.evolve(policy=policy)
 

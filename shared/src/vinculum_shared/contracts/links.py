@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 
 from vinculum_shared.contracts.events import LinkEvent
 from vinculum_shared.contracts.topics import Feature, Topic
-from vinculum_shared.contracts.values import EmailId, Flag, InvitationId, Name, Personal, Text, Value
+from vinculum_shared.contracts.values import EmailId, Flag, InvitationId, Name, Personal, Text, Value, added
 
 AccessState = Literal["off", "invited", "active", "suspended"]
 AccessReason = Literal[
@@ -62,7 +62,7 @@ class PortalAccessChanged(LinkEvent):
     to: AccessState
     why: AccessReason
     invitation_id: InvitationId | None = None
-    address_hash: str | None = Field(default=None, exclude_if=lambda address_hash: address_hash is None)
+    address_hash: str | None = added()
     """Of the address that an invitation goes to, as in the events of addresses; left out where none does."""
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from vinculum_shared.contracts.events import Recipient, RecordEvent
 from vinculum_shared.contracts.topics import Topic
-from vinculum_shared.contracts.values import Name, OpenEnum, Personal, Value
+from vinculum_shared.contracts.values import Currency, Name, OpenEnum, Personal, Value, added
 
 RecordType = Literal["invoice"]
 ReminderKind = Literal["overdue"]
@@ -16,6 +16,7 @@ class RecordTerms(Value):
     title: Personal[Name | None] = None
     number: Name | None = None
     amount: Decimal | None = None
+    currency: Currency | None = added()
     due: date | None = None
 
 

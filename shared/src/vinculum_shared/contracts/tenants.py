@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.topics import FEATURES, TOPICS, Feature, Topic
-from vinculum_shared.contracts.values import Count, Flag, Locale, Name, TenantId, Value
+from vinculum_shared.contracts.values import Address, Count, Flag, Locale, Name, TenantId, Value, added
 
 Profile = Literal["taxdome", "zoho", "perfex", "dynamics", "teamleader"]
 AccessUnit = Literal["email", "contact", "none"]
@@ -73,12 +73,23 @@ class Policy(Value):
         return TOPICS if self.default_topics == "all" else ()
 
 
+def _ascii(address: str) -> str:
+    if not address.isascii():
+        raise ValueError("give an address in ASCII, which every mail server takes")
+    return address
+
+
+ReplyTo = Annotated[Address, AfterValidator(_ascii)]
+
+
 class TenantSettings(Value):
     name: Name
     portal_url: str | None = Field(
         default=None, max_length=2000, pattern=r'^https?://[^\s\x00-\x1f\x7f/?#<>"]+[^\s\x00-\x1f\x7f?#<>"]*$'
     )
     locale: Locale = "en"
+    reply_to: ReplyTo | None = added()
+    """Where replies to the tenant's mail go: an address of the firm, not of one person in it."""
 
 
 class TenantEvent(Event):
@@ -92,7 +103,7 @@ class TenantRegistered(TenantEvent, TenantSettings):
 
 
 class TenantChanged(TenantEvent):
-    """The tenant has another name, portal or language."""
+    """The tenant has another name, portal or language, or replies to its mail go elsewhere."""
 
     before: TenantSettings
     after: TenantSettings

@@ -87,7 +87,11 @@ IN_A_LINE: Final = rf"^[^{_CONTROLS}]*[^\s{_CONTROLS}][^{_CONTROLS}]*$"
 Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH_MAX, pattern=IN_A_LINE)]
 Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH_MAX, pattern=r"^[^\x00]*$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_:.-]{0,63}$")]
-Locale = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[A-Z]{2})?$")]
+LOCALE: Final = r"^[a-z]{2}(-[A-Z]{2})?$"
+Locale = Annotated[str, StringConstraints(pattern=LOCALE)]
+CURRENCY: Final = r"^[A-Z]{3}$"
+Currency = Annotated[str, StringConstraints(pattern=CURRENCY)]
+"""Of ISO 4217."""
 Key = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=IN_A_LINE)]
 ExternalIds = Annotated[dict[Key, Name], Field(max_length=20)]
 ExternalIdsPatch = dict[Key, Name | None]
@@ -173,6 +177,11 @@ def _recent(at: D) -> D:
 
 Instant = Annotated[datetime, BeforeValidator(_written), AfterValidator(_aware), AfterValidator(_recent)]
 Day = Annotated[date, BeforeValidator(_day), BeforeValidator(_written), AfterValidator(_recent)]
+
+
+def added() -> Any:
+    """Return the field of a type that had been emitted without it: left out of an event where it has no value."""
+    return Field(default=None, exclude_if=lambda value: value is None)
 
 
 class Value(BaseModel):

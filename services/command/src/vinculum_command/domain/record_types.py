@@ -19,7 +19,7 @@ class RecordKind:
 RECORD_TYPES: Final[dict[RecordType, RecordKind]] = {
     "invoice": RecordKind(
         topic="invoice",
-        fields=frozenset({"title", "account_id", "contact_id", "number", "amount", "due"}),
+        fields=frozenset({"title", "account_id", "contact_id", "number", "amount", "currency", "due"}),
         needs=frozenset({"account_id"}),
     ),
 }

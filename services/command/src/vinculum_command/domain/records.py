@@ -23,6 +23,7 @@ from vinculum_command.domain.rejections import (
     IdTaken,
     NotOverdue,
 )
+from vinculum_command.domain.standards import Currency
 from vinculum_shared.contracts.events import Recipient
 from vinculum_shared.contracts.records import (
     RecordCreated,
@@ -52,6 +53,7 @@ class CreateRecord(RecordTerms, Command):
     account_id: AccountId | None = None
     contact_id: ContactId | None = None
     amount: Amount | None = None
+    currency: Currency | None = None
     due: Day | None = None
 
     @model_validator(mode="after")

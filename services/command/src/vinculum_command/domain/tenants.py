@@ -11,11 +11,13 @@ from vinculum_command.domain.heads.tenants import Rules
 from vinculum_command.domain.heads.view import Heads, Readable, Violations
 from vinculum_command.domain.policies import effective
 from vinculum_command.domain.rejections import IdTaken, TenantNotFound
+from vinculum_command.domain.standards import Locale
 from vinculum_shared.contracts.staff import StaffUserAdded
 from vinculum_shared.contracts.tenants import (
     Policy,
     PolicyChanged,
     Profile,
+    ReplyTo,
     TenantChanged,
     TenantRegistered,
     TenantSettings,
@@ -53,6 +55,7 @@ class RegisterTenant(TenantSettings, PolicyTerms, Command):
     RAISES: ClassVar[Rejections] = (IdTaken,)
 
     tenant: TenantId
+    locale: Locale = "en"
     admin: FirstAdmin
 
     def reads(self) -> Iterable[Readable]:
@@ -68,13 +71,15 @@ class RegisterTenant(TenantSettings, PolicyTerms, Command):
 
 
 class ChangeTenant(TenantSettings, Command):
-    """Change the tenant's name, portal or language."""
+    """Change the tenant's name, portal, language, or where replies to its mail go."""
 
     ROLE: ClassVar[Needs] = "admin"
     TARGET: ClassVar[tuple[str, ...]] = ("tenant", "tenant")
 
     tenant: TenantId
     name: Name = ""
+    locale: Locale = "en"
+    reply_to: ReplyTo | None = None
 
     def decide(self, heads: Heads) -> Decision:
         before = heads.tenant_settings

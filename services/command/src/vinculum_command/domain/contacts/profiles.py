@@ -10,6 +10,7 @@ from vinculum_command.domain.heads.contacts import Contact, Login
 from vinculum_command.domain.heads.links import Memberships
 from vinculum_command.domain.heads.view import Heads, Readable
 from vinculum_command.domain.rejections import ContactInactive, EmailTaken, IdTaken
+from vinculum_command.domain.standards import Locale
 from vinculum_shared.contracts.addresses import comparable
 from vinculum_shared.contracts.contacts import ContactChanged, ContactCreated, ContactProfile, Email
 from vinculum_shared.contracts.events import Event
@@ -20,7 +21,6 @@ from vinculum_shared.contracts.values import (
     ExternalIdsPatch,
     Flag,
     Input,
-    Locale,
     Name,
     Phones,
     check_once,
@@ -39,6 +39,7 @@ class NewContact(ContactProfile, Input):
     """A contact that is to be. The first address is the primary one, unless another says so."""
 
     id: ContactId = Field(default_factory=new_id)
+    locale: Locale | None = None
     emails: tuple[NewEmail, ...] = Field(default=(), max_length=20)
 
     @field_validator("emails")
