@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from email import message_from_bytes
@@ -9,6 +10,7 @@ from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.policy import default
 from email.utils import getaddresses
+from html import unescape
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
@@ -24,7 +26,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from support.notifier import settings_for
-from vinculum_notifier import headers, rendering
+from vinculum_notifier import headers, languages
 from vinculum_notifier.headers import UnsafeHeaderError
 from vinculum_notifier.known import Account, Contact, Known, Record, Tenant
 from vinculum_notifier.rendering import render
@@ -50,9 +52,10 @@ NAMES: Final = st.one_of(
     st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=500),
     st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp")), min_size=1, max_size=500),
 ).filter(lambda name: not name.isspace())
+MAILBOXES: Final = {"From": "notices@vinculum.example", "Reply-To": "office@rossi.example"}
 HEADERS: Final = [
     *("From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "X-Vinculum-Event", "X-Vinculum-Topic"),
-    *("Traceparent", "List-Unsubscribe", "List-Unsubscribe-Post", "MIME-Version", "Content-Type"),
+    *("Reply-To", "Traceparent", "List-Unsubscribe", "List-Unsubscribe-Post", "MIME-Version", "Content-Type"),
 ]
 
 
@@ -69,12 +72,22 @@ def knowing(
     locale: str | None = "en",
 ) -> Known:
     known = Known("rossi")
-    known.put("tenant/rossi", Tenant(name=tenant, portal_url="https://portal.example.com/rossi/"))
+    known.put(
+        "tenant/rossi",
+        Tenant(name=tenant, portal_url="https://portal.example.com/rossi/", reply_to="office@rossi.example"),
+    )
     known.put(f"account/{ACCOUNT}", Account(name=account))
     known.put(f"contact/{CONTACT}", Contact(name=contact, locale=locale))
     known.put(
         f"record/{RECORD}",
-        Record(type="invoice", number="2026/17", title="Consulting", amount=Decimal("1234.5"), due=date(2026, 4, 30)),
+        Record(
+            type="invoice",
+            number="2026/17",
+            title="Consulting",
+            amount=Decimal("1234.5"),
+            currency="EUR",
+            due=date(2026, 4, 30),
+        ),
     )
     return known
 
@@ -110,7 +123,8 @@ def texts(message: EmailMessage) -> tuple[str, str]:
     text, html = message.get_body(("plain",)), message.get_body(("html",))
     assert text
     assert html
-    return text.get_content(), html.get_content()
+    one, other = (part.get_content().replace("\r\n", "\n") for part in (text, html))
+    return one, other
 
 
 def decoded(header: str) -> str:
@@ -121,7 +135,7 @@ def readable(message: EmailMessage) -> str:
     """The headers, the text and the HTML, with tokens and ids shortened."""
     headers = "".join(f"{name}: {value}\n" for name, value in message.items())
     text, html = texts(message)
-    return re.sub(r"[\w-]{80,}(\.[\w-]+)?", "…", f"{headers}\n{text}\n{html}".replace("\r\n", "\n"))
+    return re.sub(r"[\w-]{80,}(\.[\w-]+)?", "…", f"{headers}\n{text}\n{html}")
 
 
 @pytest.mark.parametrize("locale", ["en", "it"])
@@ -168,7 +182,7 @@ def test_the_contact_is_addressed_in_its_language_or_the_tenants(settings: Setti
         known = knowing(locale=locale)
         known.put("tenant/rossi", Tenant(name="Studio Rossi", locale=tenant_locale))
         text, html = texts(parsed(due("invoice_sent"), known, settings))
-        assert text.startswith(expected)
+        assert f"\n{expected}\n" in text
         assert expected in html
 
 
@@ -205,19 +219,21 @@ def test_whatever_a_name_is_made_of_it_is_read_back_and_adds_nothing(
     shown, subject = " ".join(name.split()), " ".join(f"Invoice {number} from {name}".split())
     message = message_from_bytes(raw)
     assert message.keys() == HEADERS
-    ((display_name, address),) = getaddresses([message["From"]])
-    assert (decoded(display_name), address) == (shown, "notices@vinculum.example")
+    for header, expected in MAILBOXES.items():
+        ((display_name, address),) = getaddresses([message[header]])
+        assert (decoded(display_name), address) == (shown, expected)
     assert decoded(message["Subject"]) == subject
     assert message["To"] == "anna@example.com"
 
     strict = message_from_bytes(raw, policy=default)
-    (sender,) = strict["From"].addresses
-    assert sender.addr_spec == "notices@vinculum.example"
-    # Python 3.11 adds a blank between the encoded words of a name, and of a name only, when it reads them.
-    assert sender.display_name.replace(" ", "") == shown.replace(" ", "")
+    for header, expected in MAILBOXES.items():
+        (mailbox,) = strict[header].addresses
+        assert mailbox.addr_spec == expected
+        # Python 3.11 adds a blank between the encoded words of a name, and of a name only, when it reads them.
+        assert mailbox.display_name.replace(" ", "") == shown.replace(" ", "")
     assert strict["Subject"] == subject
     assert [each.addr_spec for each in strict["To"].addresses] == ["anna@example.com"]
-    assert not any(strict[header].defects for header in ("From", "To", "Subject"))
+    assert not any(strict[header].defects for header in ("From", "Reply-To", "To", "Subject"))
 
 
 def test_a_long_name_with_commas_is_one_sender(settings: Settings) -> None:
@@ -246,6 +262,81 @@ def test_an_address_beyond_ascii_is_written_as_it_is(settings: Settings) -> None
     assert "\r\nTo: josé@exämple.com\r\n".encode() in message
 
 
+@pytest.mark.parametrize("template", ["invitation", "invoice_sent", "invoice_overdue"])
+@pytest.mark.parametrize("locale", ["en", "it"])
+def test_the_text_says_all_that_the_html_says(template: str, locale: str, settings: Settings) -> None:
+    text, html = texts(parsed(due(template), knowing(locale=locale), settings))
+    page = unescape(re.sub(r"<style>.*</style>|<title>.*</title>|<[^>]+>", "\n", html, flags=re.DOTALL))
+    said = {line.strip() for line in page.splitlines() if line.strip()}
+    only_html = {"If the button does not work, open this link:", "Se il pulsante non funziona, apra questo link:"}
+    assert {line for line in said - only_html if line not in text} == set()
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "locale", "written"),
+    [
+        ("1234.5", "EUR", "en", "€1,234.50"),
+        ("1234.5", "EUR", "it", "1.234,50\u00a0€"),
+        ("1234.5", "EUR", "it-CH", "€\u00a01\u2019234.50"),
+        ("1250", "JPY", "en", "¥1,250"),
+        ("1250.00", "JPY", "en", "¥1,250"),
+        ("0.1234", "USD", "en", "$0.1234"),
+        ("1.5", "KWD", "en", "KWD\u00a01.500"),
+        ("-12", "EUR", "en", "-€12.00"),
+        ("0", "EUR", "en", "€0.00"),
+        ("99999999999999.9999", "EUR", "en", "€99,999,999,999,999.9999"),
+        ("1234.5", None, "en", "1,234.50"),
+        ("1234.5", None, "it", "1.234,50"),
+    ],
+)
+def test_an_amount_is_written_to_its_last_digit_as_the_reader_writes_money(
+    amount: str, currency: str | None, locale: str, written: str
+) -> None:
+    """Without a currency it is a number: which money is meant was not said."""
+    assert languages.money(Decimal(amount), currency, languages.preferred(locale)) == written
+
+
+def test_an_invoice_of_which_little_is_known_says_what_is_known(settings: Settings) -> None:
+    known = knowing(contact="")
+    known.put("tenant/rossi", Tenant(name="Studio Rossi"))
+    known.put(f"record/{RECORD}", Record(type="invoice"))
+    mail = parsed(due("invoice_sent"), known, settings)
+    text, html = texts(mail)
+    for part in (text, html):
+        assert "None" not in part
+        assert "Amount" not in part
+        assert "Open the portal" not in part
+        assert "Hello," in part
+    assert mail["Reply-To"] is None
+    assert mail["Subject"] == "An invoice from Studio Rossi"
+
+
+def test_a_mail_says_why_it_was_sent_and_to_which_address(settings: Settings) -> None:
+    wanted = parsed(due("invoice_sent"), knowing(), settings)
+    chosen = parsed(replace(due("invoice_sent"), reason="chosen"), knowing(), settings)
+    for mail, why in (
+        (wanted, "emails about invoices for Bianchi & C. S.p.A. are turned on for this address"),
+        (chosen, "Studio Rossi chose you to receive this invoice"),
+    ):
+        text, html = texts(mail)
+        assert f"This email was sent to anna@example.com because {why}." in text
+        assert f"This email was sent to anna@example.com because {why}." in unescape(html)
+
+
+def test_an_invoice_number_can_be_copied_from_the_mail(settings: Settings) -> None:
+    """Nothing invisible is put into it: it is typed into payments."""
+    known = knowing()
+    known.put(f"record/{RECORD}", Record(type="invoice", number="RE.2026.0017-A:3"))
+    for part in texts(parsed(due("invoice_sent"), known, settings)):
+        assert "RE.2026.0017-A:3" in part
+
+
+def test_a_name_turns_nothing_around(settings: Settings) -> None:
+    """What is written from right to left is isolated, and overrides are left out."""
+    text, _ = texts(parsed(due("invoice_sent"), knowing(account="\u202eevil עברית\u2069"), settings))
+    assert "\nAccount: \u2068evil עברית\u2069\n" in text
+
+
 def test_names_are_text_in_every_part(settings: Settings) -> None:
     """No template language, no markup, no links come from what somebody has typed (S15, S16)."""
     hostile = "{{7*7}}{% raw %}<a href='https://evil.example'>https://evil.example</a> www.evil.example"
@@ -269,12 +360,12 @@ def test_header_names_are_read_back_as_a_server_reads_them() -> None:
 
 def test_every_record_type_has_its_mails() -> None:
     assert set(RECORD_MAILS) == set(get_args(RecordType))
-    folders = {each.name for each in files("vinculum_notifier").joinpath("templates").iterdir() if each.is_dir()}
+    words = {Path(each.name).stem for each in files("vinculum_notifier").joinpath("templates", "mails").iterdir()}
     mails = {name for each in RECORD_MAILS.values() for name in (each.sent, *each.reminders.values())}
-    assert folders == mails | {"invitation"}
+    assert words == mails | {"invitation", "invoice"}
 
 
-@pytest.mark.parametrize("language", sorted(rendering.languages() - {"en"}))
+@pytest.mark.parametrize("language", sorted(languages.languages() - {"en"}))
 def test_every_string_is_translated(language: str) -> None:
     package = Path(str(files("vinculum_notifier")))
     wanted = {

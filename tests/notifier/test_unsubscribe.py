@@ -16,13 +16,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from support.billing import Billing
+from support.firms import an_email
 from support.http_server import served
 from support.mail_server import MailServer
 from support.notifier import Notifier
 from support.waiting import until
 from vinculum_notifier.unsubscribe import announce
-from vinculum_shared.contracts.contacts import ContactChanged, ContactProfile
-from vinculum_shared.contracts.links import NotificationPreferences, NotificationPreferencesChanged
+from vinculum_shared.contracts.contacts import ContactChanged, ContactProfile, EmailChanged
+from vinculum_shared.contracts.links import (
+    ContactUnlinked,
+    LinkTerms,
+    NotificationPreferences,
+    NotificationPreferencesChanged,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -132,13 +138,64 @@ async def test_the_page_speaks_the_language_of_a_region_that_has_no_formats_of_i
     assert '<html lang="it">' in page.text
 
 
+async def test_the_page_says_what_is_to_be_stopped_and_what_has_been(notifier: Notifier, mails: MailServer) -> None:
+    """Which mail, about which account, to which address; and where that is done, it offers nothing more to do."""
+    _, path = await mailed(notifier, mails)
+    asking = await notifier.http.get(path)
+    done = await notifier.http.post(path)
+    again = await notifier.http.get(path)
+    for page, heading in (
+        (asking, "Stop these emails?"),
+        (done, "These emails are stopped"),
+        (again, "These emails are already stopped"),
+    ):
+        assert f"<h1>{heading}</h1>" in page.text
+        for fact in ("Acme", "Invoices", "Rossi", "anna@example.com"):
+            assert f"<dd>{fact}</dd>" in page.text or f'<p class="sender">{fact}</p>' in page.text
+    assert [page.text.count("<form") for page in (asking, done, again)] == [1, 0, 0]
+
+
+async def test_where_the_address_gets_no_such_mail_any_more_the_page_says_so(
+    notifier: Notifier, mails: MailServer
+) -> None:
+    firm, path = await mailed(notifier, mails)
+    firm.log.commit(ContactUnlinked(account_id=firm.account_id, contact_id=firm.contact_id, before=LinkTerms()))
+    await notifier.apply(firm.log)
+    for page in (await notifier.http.get(path), await notifier.http.post(path)):
+        assert page.status_code == 200
+        assert "There is nothing to stop" in page.text
+        assert "<form" not in page.text
+
+
+async def test_a_link_stops_no_mail_to_the_address_that_replaced_its_own(notifier: Notifier, mails: MailServer) -> None:
+    """Whoever reads the old mailbox learns nothing of the new one, and turns nothing off there."""
+    firm, path = await mailed(notifier, mails)
+    before = an_email("anna@example.com", primary=True).model_copy(update={"email_id": firm.emails(firm.contact_id)[0]})
+    after = an_email("new@example.com", primary=True).model_copy(update={"email_id": before.email_id})
+    firm.log.commit(EmailChanged(contact_id=firm.contact_id, email_id=before.email_id, before=before, after=after))
+    await notifier.apply(firm.log)
+    for page in (await notifier.http.get(path), await notifier.http.post(path)):
+        assert "There is nothing to stop" in page.text
+        assert "new@example.com" not in page.text
+    assert await later_reminder(notifier, firm) == "preference"
+    assert len(mails.mails("new@example.com")) == 1
+
+
+async def test_a_link_that_is_not_valid_says_so_in_the_browsers_language(notifier: Notifier) -> None:
+    english = await notifier.http.get("/v1/unsubscribe/made-up")
+    italian = await notifier.http.get("/v1/unsubscribe/made-up", headers={"Accept-Language": "fr, it-CH;q=0.9, en"})
+    assert "This link is not valid" in english.text
+    assert "Questo link non è valido" in italian.text
+
+
 async def test_unsubscribing_holds_at_once(notifier: Notifier, mails: MailServer) -> None:
     """Before the command service has heard of it, and for the topic alone."""
     firm, path = await mailed(notifier, mails)
     body = b"List-Unsubscribe=One-Click"
     answer = await notifier.http.post(path, content=body, headers={"Content-Type": "application/x-www-form-urlencoded"})
     assert answer.status_code == 200
-    assert "no more mail" in answer.text
+    assert "These emails are stopped" in answer.text
+    assert "<form" not in answer.text
     assert await later_reminder(notifier, firm) == "unsubscribed"
     firm.invite()
     await notifier.apply(firm.log)

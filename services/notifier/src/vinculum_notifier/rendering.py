@@ -1,31 +1,22 @@
 """A notification as a mail, in the contact's language, with headers that no name can add to.
 
-A mail is a folder in `templates/`: subject.txt, body.txt, body.html. Its strings are English; `locale/` has the other
-languages, and a language is spoken here if it has a catalogue there.
+A mail is a file of words in `templates/mails/`; `mail.txt` and `mail.html` lay them out.
 """
 
-import gettext
 import hashlib
 import hmac
-import io
 import re
+import unicodedata
 from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime as rfc5322
-from functools import cache
-from importlib.resources import files
 from typing import Any, Final
 
-from babel import Locale, UnknownLocaleError
-from babel.dates import format_date, format_datetime
-from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
-from jinja2 import PackageLoader, StrictUndefined, TemplateError, select_autoescape
-from jinja2.sandbox import SandboxedEnvironment
+from babel import Locale
+from jinja2 import TemplateError
 
-from vinculum_notifier import headers
+from vinculum_notifier import headers, languages
 from vinculum_notifier.headers import UnsafeHeaderError
 from vinculum_notifier.known import Known, Record
 from vinculum_notifier.routing import Notification
@@ -33,8 +24,6 @@ from vinculum_notifier.settings import Settings
 from vinculum_shared.contracts.addresses import address_hash
 from vinculum_shared.signed import Invitation
 
-PACKAGE: Final = "vinculum_notifier"
-SOURCE_LANGUAGE: Final = "en"
 MIME_HEADERS: Final = ("MIME-Version", "Content-Type")
 
 
@@ -62,14 +51,16 @@ def render(
 
 
 def worded(mail: Notification, known: Known, settings: Settings, unsubscribe_url: str | None) -> tuple[str, str, str]:
-    """Give the subject, the text and the HTML, in the contact's language."""
+    """Return the subject, the text and the HTML. Both bodies lay out the same words, in the contact's language."""
     contact = known.contact(mail.addressee.contact_id)
-    templates = speaking(contact.locale if contact else None, known.tenant.locale)
-    values = facts(mail, known) | {"unsubscribe_url": unsubscribe_url, "url": where(mail, known, settings)}
-    subject = templates.get_template(f"{mail.template}/subject.txt").render(values)
+    locale = languages.preferred(contact.locale if contact else None, known.tenant.locale)
+    templates = languages.templates(locale.language)
+    words = templates.get_template(f"mails/{mail.template}.jinja")
+    values = facts(mail, known, settings, locale)
+    subject = vars(words.make_module(values))["subject"]
     values = {name: inert(value) if name in FOREIGN else value for name, value in values.items()}
-    text = templates.get_template(f"{mail.template}/body.txt").render(values)
-    html = templates.get_template(f"{mail.template}/body.html").render(values)
+    values |= vars(words.make_module(values)) | {"unsubscribe_url": unsubscribe_url}
+    text, html = (templates.get_template(layout).render(values) for layout in ("mail.txt", "mail.html"))
     return subject, text, html
 
 
@@ -87,6 +78,8 @@ def header_fields(
         "X-Vinculum-Event": str(mail.event_id),
         "X-Vinculum-Topic": mail.topic,
     }
+    if known.tenant.reply_to:
+        fields["Reply-To"] = headers.mailbox("Reply-To", known.tenant.name, known.tenant.reply_to)
     if mail.traceparent:
         fields["Traceparent"] = mail.traceparent
     if unsubscribe_url:
@@ -125,69 +118,51 @@ FOREIGN: Final = frozenset({"tenant", "account", "contact", "number", "title"})
 """Values that somebody has typed."""
 
 
-def facts(mail: Notification, known: Known) -> dict[str, Any]:
+def facts(mail: Notification, known: Known, settings: Settings, locale: Locale) -> dict[str, Any]:
+    """Return what a mail can tell, as it is written in the locale."""
     account = known.account(mail.account_id) if mail.account_id else None
     contact = known.contact(mail.addressee.contact_id)
-    record = known.record(mail.record_id) if mail.record_id else None
     return {
         "tenant": known.tenant.name,
         "account": account.name if account else "",
         "contact": contact.name if contact else "",
-        "expires_at": mail.expires_at,
-        **(record.model_dump(exclude={"type"}) if record else dict.fromkeys(Record.model_fields)),
+        "address": mail.addressee.address,
+        "expires": languages.instant(mail.expires_at, locale),
+        "chosen": mail.reason == "chosen",
+        "reply_to": known.tenant.reply_to,
+        "url": where(mail, known, settings),
+        **facts_of_record(known.record(mail.record_id) if mail.record_id else None, locale),
+    }
+
+
+def facts_of_record(record: Record | None, locale: Locale) -> dict[str, str | None]:
+    if record is None:
+        return dict.fromkeys(("number", "title", "amount", "due"))
+    return {
+        "number": record.number,
+        "title": record.title,
+        "amount": None if record.amount is None else languages.money(record.amount, record.currency, locale),
+        "due": languages.day(record.due, locale) if record.due else None,
     }
 
 
 def inert(text: str | None) -> str | None:
-    """Put zero-width spaces into what mail programs would make a link of, though it is only a name."""
-    return text and re.sub(r"([.:@])(?=\w\w|/)", "\\1\u200b", text)
+    """Return a name that no mail program makes a link of, and that turns no text beside it around.
+
+    A zero-width space parts what looks like a link; it stays out of numbers, which are copied into payments. What is
+    written from right to left is isolated.
+    """
+    if not text:
+        return text
+    parted = re.sub(r"([.:@])(?=[^\W\d_]{2}|/)", "\\1\u200b", text)
+    still = parted.translate(dict.fromkeys(BIDI_CONTROLS))
+    return f"{FIRST_STRONG_ISOLATE}{still}{POP_ISOLATE}" if any(map(is_right_to_left, still)) else still
 
 
-def speaking(*preferred: str | None) -> SandboxedEnvironment:
-    """Return the templates in the first of the languages that is spoken here, whatever region the tag names."""
-    spoken = (tag for tag in preferred if tag and tag.partition("-")[0] in languages())
-    return environment(nearest(next(spoken, SOURCE_LANGUAGE)))
+def is_right_to_left(character: str) -> bool:
+    return unicodedata.bidirectional(character) in {"R", "AL"}
 
 
-def nearest(tag: str) -> Locale:
-    """Return the locale whose dates and numbers come closest: CLDR has none for it-AT, and `it` for it."""
-    language, _, region = tag.partition("-")
-    try:
-        return Locale(language, region or None)
-    except UnknownLocaleError:
-        return Locale(language)
-
-
-@cache
-def languages() -> frozenset[str]:
-    catalogues = (each.name for each in files(PACKAGE).joinpath("locale").iterdir() if each.is_dir())
-    return frozenset({SOURCE_LANGUAGE, *catalogues})
-
-
-@cache
-def environment(locale: Locale) -> SandboxedEnvironment:
-    templates = SandboxedEnvironment(
-        loader=PackageLoader(PACKAGE),
-        extensions=["jinja2.ext.i18n"],
-        autoescape=select_autoescape(["html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.globals["language"] = locale.language
-    templates.filters["day"] = lambda day: format_date(day, "long", locale)
-    templates.filters["instant"] = lambda at: format_datetime(at, "long", locale=locale)
-    templates.filters["amount"] = lambda amount: format_decimal(amount, "#,##0.00##", locale)
-    templates.install_gettext_translations(catalogue(locale.language), newstyle=True)  # type: ignore[attr-defined]
-    return templates
-
-
-def catalogue(language: str) -> gettext.NullTranslations:
-    """Read a catalogue as translators write it, so that no compiled one can be older than it."""
-    if language == SOURCE_LANGUAGE:
-        return gettext.NullTranslations()
-    compiled = io.BytesIO()
-    with files(PACKAGE).joinpath("locale", language, "LC_MESSAGES", "messages.po").open("rb") as source:
-        write_mo(compiled, read_po(source, language))
-    compiled.seek(0)
-    return gettext.GNUTranslations(compiled)
+BIDI_CONTROLS: Final = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+FIRST_STRONG_ISOLATE: Final = "\u2068"
+POP_ISOLATE: Final = "\u2069"

@@ -8,26 +8,33 @@ the command is repeated until it is answered.
 import asyncio
 import hashlib
 from base64 import b64encode
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import ClassVar, Final, LiteralString
+from http import HTTPStatus
+from importlib.resources import files
+from typing import ClassVar, Final, Literal, LiteralString
 from uuid import UUID
 
 import httpx2
 import orjson
 import structlog
 from asyncpg import Record
+from babel import Locale
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse
 
+from vinculum_notifier import languages
 from vinculum_notifier.database import worker_pool
-from vinculum_notifier.known import look
-from vinculum_notifier.rendering import speaking
+from vinculum_notifier.known import Known, look
+from vinculum_notifier.rendering import inert
 from vinculum_notifier.routing import Notification
 from vinculum_notifier.settings import Settings
+from vinculum_shared.contracts.contacts import Email
 from vinculum_shared.contracts.topics import Topic
 from vinculum_shared.http.openapi import PUBLIC
-from vinculum_shared.http.snapshots import FOR_TENANT
+from vinculum_shared.http.snapshots import FOR_TENANT, of_tenant
 from vinculum_shared.postgres import OUTAGE, Pool
+from vinculum_shared.recipients import wants
 from vinculum_shared.signed import Signed
 from vinculum_shared.supervision import beat, set_within, waiting_for, working
 from vinculum_shared.token_file import TokenFile
@@ -53,6 +60,28 @@ class Unsubscription(Signed):
     contact_id: UUID
     email_id: UUID
     topic: Topic
+    address_hash: str | None = None
+    """Of the address that the mail went to. Links in older mails have none."""
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        return self.tenant, self.account_id, self.contact_id, self.email_id, self.topic
+
+    @property
+    def streams(self) -> Iterator[str]:
+        """The streams of what the page shows."""
+        yield f"account/{self.account_id}"
+        yield f"contact/{self.contact_id}"
+        yield f"link/{self.account_id}/{self.contact_id}"
+
+    def email(self, known: Known) -> Email | None:
+        contact = known.contact(self.contact_id)
+        return contact.email(self.email_id) if contact else None
+
+    def is_replaced(self, known: Known) -> bool:
+        """Tell if another address has taken the place of the one that the mail went to. It keeps its mail."""
+        email = self.email(known)
+        return email is not None and self.address_hash not in {None, email.address_hash}
 
 
 def unsubscribe_url(mail: Notification, settings: Settings) -> str | None:
@@ -65,6 +94,7 @@ def unsubscribe_url(mail: Notification, settings: Settings) -> str | None:
         contact_id=mail.addressee.contact_id,
         email_id=mail.addressee.email_id,
         topic=mail.topic,
+        address_hash=mail.addressee.address_hash,
     )
     return f"{settings.public_url.rstrip('/')}/v1/unsubscribe/{wish.token(settings.unsubscribe_key)}"
 
@@ -73,36 +103,66 @@ def unsubscribe_url(mail: Notification, settings: Settings) -> str | None:
 async def show_unsubscribe_page(token: str, request: Request) -> HTMLResponse:
     """Show the page with the button. Changes nothing."""
     wish = Unsubscription.opened(request.state.settings.unsubscribe_key, token)
-    return await page(request.state.pool, wish, done=False)
+    if wish is None:
+        return invalid_link(request)
+    async with of_tenant(request.state.pool, wish.tenant) as db:
+        known = await look(db, wish.tenant, *wish.streams)
+        pending = await db.fetchval(PENDING, *wish.key)
+    return page(wish, known, standing(wish, known, pending=pending))
 
 
 @router.post("/{token}", response_class=HTMLResponse, openapi_extra=PUBLIC)
 async def unsubscribe(token: str, request: Request) -> HTMLResponse:
     """Switch off what the token names. Again is the same as once."""
     wish = Unsubscription.opened(request.state.settings.unsubscribe_key, token)
-    if wish:
-        async with request.state.pool.acquire() as db, db.transaction():
-            await db.execute(FOR_TENANT, wish.tenant)
-            await db.execute(ASK, wish.tenant, wish.account_id, wish.contact_id, wish.email_id, wish.topic)
-    return await page(request.state.pool, wish, done=True)
-
-
-async def page(pool: Pool, wish: Unsubscription | None, *, done: bool) -> HTMLResponse:
     if wish is None:
-        html = speaking().get_template("unsubscribe.html").render(tenant=None, topic=None, done=False, style=STYLE)
-        return HTMLResponse(html, status_code=404, headers=PAGE_HEADERS)
-    async with pool.acquire() as db, db.transaction(readonly=True):
+        return invalid_link(request)
+    async with request.state.pool.acquire() as db, db.transaction():
         await db.execute(FOR_TENANT, wish.tenant)
-        known = await look(db, wish.tenant, f"contact/{wish.contact_id}")
-    contact = known.contact(wish.contact_id)
-    template = speaking(contact.locale if contact else None, known.tenant.locale).get_template("unsubscribe.html")
-    html = template.render(tenant=known.tenant.name, topic=wish.topic, done=done, style=STYLE)
-    return HTMLResponse(html, headers=PAGE_HEADERS)
+        known = await look(db, wish.tenant, *wish.streams)
+        if not wish.is_replaced(known):
+            await db.execute(ASK, *wish.key)
+    return page(wish, known, "gone" if standing(wish, known, pending=None) == "gone" else "stopped")
 
 
-STYLE: Final = (
-    "body{margin:4em auto;max-width:32em;padding:0 1em;font:1.1em/1.5 sans-serif}button{font:inherit;padding:.5em 1em}"
-)
+State = Literal["on", "stopped", "off", "gone", "invalid"]
+
+
+def standing(wish: Unsubscription, known: Known, *, pending: bool | None) -> State:
+    """Return what the page has to say of these mails. `pending`: the wish is not an event yet; None without a wish."""
+    link, email = known.link(wish.account_id, wish.contact_id), wish.email(known)
+    if link is None or email is None or email.address is None or wish.is_replaced(known):
+        return "gone"
+    stopped = pending is not None and (pending or not wants(link.preferences, wish.topic, email))
+    return "off" if stopped else "on"
+
+
+def page(wish: Unsubscription, known: Known, state: State) -> HTMLResponse:
+    """Write the page in the contact's language. It shows only what was in the mail that the link came in."""
+    contact, account, email = known.contact(wish.contact_id), known.account(wish.account_id), wish.email(known)
+    locale = languages.preferred(contact.locale if contact else None, known.tenant.locale)
+    return written(
+        locale,
+        state,
+        tenant=inert(known.tenant.name),
+        topic=wish.topic,
+        account=inert(account.name) if account else None,
+        address=email and email.address_hash == wish.address_hash and email.address,
+    )
+
+
+def invalid_link(request: Request) -> HTMLResponse:
+    """Say so in the browser's language: no other is known."""
+    tags = (each.partition(";")[0].strip() for each in request.headers.get("accept-language", "").split(","))
+    return written(languages.preferred(*tags), "invalid", status=HTTPStatus.NOT_FOUND)
+
+
+def written(locale: Locale, state: State, *, status: int = HTTPStatus.OK, **values: object) -> HTMLResponse:
+    template = languages.templates(locale.language).get_template("unsubscribe.html")
+    return HTMLResponse(template.render(state=state, style=STYLE, **values), status, headers=PAGE_HEADERS)
+
+
+STYLE: Final = files("vinculum_notifier").joinpath("templates", "page.css").read_text("utf-8")
 PAGE_HEADERS: Final = {
     "Content-Security-Policy": (
         f"default-src 'none'; style-src 'sha256-{b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()}'; "
@@ -166,6 +226,10 @@ ASK: LiteralString = """
     SET asked_at = now(), idempotency_key = gen_random_uuid(), position = NULL, refused = NULL, attempts = 0,
         next_attempt_at = now()
     WHERE unsubscription.position IS NOT NULL"""
+PENDING: LiteralString = """
+    SELECT unsubscription.position IS NULL OR unsubscription.position > coalesce(subscription.position, 0)
+    FROM unsubscription LEFT JOIN subscription USING (tenant)
+    WHERE (tenant, account_id, contact_id, email_id, topic) = ($1, $2, $3, $4, $5)"""
 CLAIM: LiteralString = """
     UPDATE unsubscription
     SET attempts = attempts + 1, next_attempt_at = now() + least($1::interval * 2 ^ least(attempts, 10), $2::interval)
