@@ -49,6 +49,7 @@ async def test_a_service_says_that_it_lives_is_ready_and_what_it_offers(stack: S
 
 OWN_METRICS: Final = {
     "vinculum_commands": {"command"},
+    "vinculum_consumer_lag_seconds": {"projection", "notifier"},
     "vinculum_relay_lag_seconds": {"command"},
     "vinculum_notifications": {"notifier"},
     "vinculum_delivery_lag_seconds": {"notifier"},

@@ -9,7 +9,7 @@ from support.system import System, running_system
 
 @pytest.fixture(scope="module")
 async def shared_system() -> AsyncIterator[System]:
-    async with running_system() as system:
+    async with running_system(System) as system:
         yield system
 
 

@@ -45,6 +45,7 @@ from vinculum_shared.migrate import migrate
 from vinculum_shared.settings import ServiceSettings
 
 S = TypeVar("S", bound=ServiceSettings)
+Y = TypeVar("Y", bound="System")
 
 SERVE: Final = "command-serve"
 RELAY: Final = "command-relay"
@@ -73,6 +74,7 @@ class System:
         self.kafka = Kafka(data / "kafka", self.ports["kafka"], self.ports["kafka_controller"])
         self.services = Services(data, self.ports, self.postgres.url, self.kafka.bootstrap)
         self.maildir = data / "mail"
+        self.metrics_ports: dict[str, int] = {}
         self._died_at: dict[str, datetime] = {}
 
     async def up(self) -> None:
@@ -179,7 +181,7 @@ class System:
 
     def _part(self, name: str, failpoints: str = "") -> Part:
         service, command = name.removesuffix(SECOND).split("-")
-        metrics = ports.free(but=self.ports.values())
+        metrics = self.metrics_ports[name] = ports.free(but=self.ports.values())
         program = Program(
             name,
             [sys.executable, "-m", f"vinculum_{service}", command],
@@ -242,6 +244,12 @@ class System:
         assert process.returncode == 0, output.decode()
 
     # Looking in
+
+    async def all_ready(self) -> bool:
+        """Whether no part of any process waits for something."""
+        async with httpx2.AsyncClient(timeout=5.0) as http:
+            answers = [await http.get(f"http://127.0.0.1:{self.metrics_ports[part]}/health/ready") for part in PARTS]
+        return all(answer.is_success for answer in answers)
 
     @asynccontextmanager
     async def sql(self, service: str) -> AsyncIterator[Any]:
@@ -330,8 +338,8 @@ def own_ports() -> dict[str, int]:
 
 
 @asynccontextmanager
-async def running_system() -> AsyncIterator[System]:
-    system = System(Path(tempfile.mkdtemp(prefix="system-", dir=os.environ[FOLDER])))
+async def running_system(kind: type[Y]) -> AsyncIterator[Y]:
+    system = kind(Path(tempfile.mkdtemp(prefix="system-", dir=os.environ[FOLDER])))
     try:
         await system.up()
         yield system

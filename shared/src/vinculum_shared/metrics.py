@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, Info, disable_created_metrics, generate_latest
+from prometheus_client import REGISTRY, Counter, Histogram, Info, disable_created_metrics, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -33,33 +33,6 @@ HTTP_SECONDS: Final = Histogram(
 PART_RESTARTS: Final = Counter(
     "vinculum_part_restarts", "Times that a part of the process ended unasked, and was restarted.", ["part"]
 )
-CONSUMER_LAG_EVENTS: Final = Gauge(
-    "vinculum_consumer_lag_events",
-    "Events in the log and not yet applied by this service, over all tenants, as of the last comparison with the log.",
-)
-CONSUMER_LAG_SECONDS: Final = Gauge(
-    "vinculum_consumer_lag_seconds", "Age of the newest applied event when it was applied; stale while nothing comes."
-)
-APPLIED: Final = Counter("vinculum_consumer_applied", "Events applied, those parked not included.")
-SEEN_AGAIN: Final = Counter(
-    "vinculum_consumer_seen_again",
-    "Records dropped because their position was applied before, or the log was asked in their place.",
-)
-GAPS_FILLED: Final = Counter(
-    "vinculum_gaps_filled", "Times that events were fetched from the log, because the topic did not bring them."
-)
-FORGED: Final = Counter(
-    "vinculum_forged_records", "Times that the topic had an event of a tenant beyond the end of its log: it is forged."
-)
-TENANTS_HELD: Final = Gauge(
-    "vinculum_held_tenants",
-    "Tenants of which nothing more is applied, because what was applied is not in the log; each wants to be rebuilt.",
-)
-CAS_REJECTIONS: Final = Counter(
-    "vinculum_cas_rejections", "Batches dropped because another instance had gone on: the fence at work."
-)
-PARKED: Final = Gauge("vinculum_parked_events", "Events that wait for an operator; anything above 0 wants a look.")
-
 BUILD: Final = Info("vinculum_build", "Which service this is, and its version.")
 
 

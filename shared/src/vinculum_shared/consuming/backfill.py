@@ -11,16 +11,16 @@ from typing import Final
 import httpx2
 import structlog
 
-from vinculum_shared import metrics
-from vinculum_shared.consuming import checkpoints, parking
+from vinculum_shared.consuming import checkpoints, metrics, parking
 from vinculum_shared.consuming.checkpoints import RejectedError
 from vinculum_shared.consuming.event_log import EventLog, IncompleteLogError, Line, whole_commits
 from vinculum_shared.postgres import OUTAGE, Pool
+from vinculum_shared.supervision import set_within
 
 log = structlog.get_logger()
 
 ASK_PAUSE_SECONDS: Final = 0.25
-BACKOFF_SECONDS_MAX: Final = 30.0
+BACKOFF_SECONDS_MAX: Final = 5.0
 PAGES_AT_ONCE: Final = 2
 
 LOG_OR_POSTGRES_AWAY: Final = (*OUTAGE, httpx2.HTTPError, IncompleteLogError)
@@ -52,12 +52,15 @@ class Backfill:
             self._busy |= new.keys()
             self._woken.set()
 
-    async def run(self) -> None:
-        """Work until cancelled."""
+    async def run(self, _: asyncio.Event) -> None:
+        """Work until cancelled. What an earlier run left is taken up first."""
+        self._doubts |= dict.fromkeys(self._busy - self._doubts.keys(), 0)
+        if self._doubts:
+            self._woken.set()
         pause_seconds = ASK_PAUSE_SECONDS
         async with asyncio.TaskGroup() as fills:
             while True:
-                await self._woken.wait()
+                await set_within(self._woken)
                 self._woken.clear()
                 doubts, self._doubts = self._doubts, {}
                 try:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import structlog
 
-from vinculum_shared import metrics
+from vinculum_shared.consuming import metrics
 from vinculum_shared.consuming.event_log import Line, Lookup
 from vinculum_shared.postgres import Connection, Pool, columns
 

@@ -12,7 +12,8 @@ import asyncpg
 import structlog
 from pydantic import ValidationError
 
-from vinculum_shared import metrics, telemetry
+from vinculum_shared import telemetry
+from vinculum_shared.consuming import metrics
 from vinculum_shared.consuming.event_log import EventLog, Line
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event

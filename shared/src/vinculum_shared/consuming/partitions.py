@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.errors import IllegalStateError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
-from vinculum_shared import metrics
+from vinculum_shared.consuming import metrics
 from vinculum_shared.consuming.event_log import Line
 from vinculum_shared.postgres import Connection, Pool
 
@@ -59,6 +59,8 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
         self.claims: dict[TopicPartition, Claim] = {}
         self.unclaimed = False
         """The assignment is to be claimed (again) before anything else."""
+        self.idle = False
+        """The last poll brought nothing."""
         self.begun_at_end = False
         """Some partition is read from where it ended: what is before that has to come from the log."""
 
@@ -75,7 +77,12 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
         stored = {row["partition"]: row["next_offset"] for row in await self.pool.fetch(OFFSETS, self.topic)}
         new = [partition for partition in assigned if partition.partition not in stored]
         if new:
-            ends = {each.partition: end for each, end in (await self.consumer.end_offsets(new)).items()}
+            try:
+                async with asyncio.timeout(BROKER_SECONDS_MAX):
+                    found = await self.consumer.end_offsets(new)
+            except TimeoutError:
+                return  # the topic may be gone again: the next poll tries to claim it
+            ends = {each.partition: end for each, end in found.items()}
             await keep_offsets(self.pool, self.topic, ends)
             self.begun_at_end = True
             stored |= ends
@@ -89,6 +96,7 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def poll(self) -> None:
         """Add what has come to the claims."""
+        self.idle = True
         if self.unclaimed:
             await self.claim()
         try:
@@ -99,6 +107,7 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
         except OffsetOutOfRangeError as error:
             await self.from_beginning(*error.args[0])
             return
+        self.idle = not polled
         for partition, records in polled.items():
             if claim := self.claims.get(partition):
                 claim.held += read(records)

@@ -19,8 +19,8 @@ import httpx2
 import structlog
 from aiokafka.errors import KafkaError
 
-from vinculum_shared import kafka, metrics
-from vinculum_shared.consuming import checkpoints, parking, rebuilding
+from vinculum_shared import kafka
+from vinculum_shared.consuming import checkpoints, metrics, parking, rebuilding
 from vinculum_shared.consuming.backfill import LOG_OR_POSTGRES_AWAY, Backfill
 from vinculum_shared.consuming.checkpoints import START, Checkpoint, RejectedError
 from vinculum_shared.consuming.event_log import EventLog, IncompleteLogError, Line, whole_commits
@@ -28,12 +28,16 @@ from vinculum_shared.consuming.parking import TooManyParkedError
 from vinculum_shared.consuming.partitions import Partitions, keep_offsets
 from vinculum_shared.consuming.rebuilding import Compare, Forget, nothing_to_compare
 from vinculum_shared.failpoints import reach
+from vinculum_shared.metrics import Lag, Left, showing
 from vinculum_shared.postgres import Pool
-from vinculum_shared.supervision import beat, set_within, waiting_for
+from vinculum_shared.supervision import beat, set_within, supervise, waiting_for
 
 log = structlog.get_logger()
 
 COMPARE_SECONDS: Final = 10.0
+COMPARE_SECONDS_IN_OUTAGE: Final = 2.0
+ASKED_AT_ONCE: Final = 20
+GRACE_SECONDS: Final = 1.0  # in which what the relay has in hand comes by the topic
 BACKOFF_SECONDS_MIN: Final = 0.1
 BACKOFF_SECONDS_MAX: Final = 5.0
 LEAVE_SECONDS_MAX: Final = 5.0
@@ -75,17 +79,22 @@ class Subscription:
         self.group = group
         self.compare_seconds = compare_seconds
         self.backfill = Backfill(pool, event_log, self.commit)
-        self._behind: dict[str, int] = {}
+        self._behind: dict[str, tuple[int, int]] = {}
+        """Tenants that were behind the log at the last comparison: where they were, and where it ended."""
+        self._compared_at = -inf
         self._verified: dict[str, tuple[Checkpoint, int]] = {}
         """The checkpoints that agreed with the log at the last comparison, and where it ended."""
+        self._recorded_at: dict[tuple[str, int], datetime] = {}
+        """When the event was recorded that comes after a tenant's position, of those known to be behind."""
         self._backoff_seconds = BACKOFF_SECONDS_MIN
         self._kafka_lacks: str | None = None
         self._log_lacks: str | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Apply events until the event is set. Outages are waited out; every start begins at what the database says."""
-        async with asyncio.TaskGroup() as group:
-            backfill = group.create_task(self.backfill.run())
+        lag = Lag("vinculum_consumer_lag", "events", "Events in the log and not yet applied", self.left)
+        async with showing(lag), asyncio.TaskGroup() as group:
+            backfill = group.create_task(supervise("backfill", self.backfill.run, stop))
             while not stop.is_set():
                 try:
                     with kafka.own_cancellations():
@@ -99,9 +108,9 @@ class Subscription:
 
         Polls even without partitions, which aiokafka needs to join again.
         """
-        await self.compare(at_once=False)
+        await self.compare(at_once=self._kafka_lacks is not None)
         async with self.membership() as partitions:
-            compare_at, polled = time.monotonic() + self.compare_seconds, False
+            polled = False
             while not stop.is_set():
                 try:
                     if not polled:
@@ -110,11 +119,14 @@ class Subscription:
                     polled = True  # what an outage keeps from being applied is not added to
                     await self.take(partitions)
                     polled = False
-                    if partitions.begun_at_end or time.monotonic() > compare_at:
-                        at_once, partitions.begun_at_end = partitions.begun_at_end, False
-                        partitions.drop_beyond(await self.compare(at_once=at_once))
+                    since_compared = time.monotonic() - self._compared_at
+                    if partitions.begun_at_end or since_compared > self._compare_every(partitions):
                         self._kafka_lacks = await partitions.lacking()
-                        compare_at = time.monotonic() + self.compare_seconds
+                        at_once = partitions.begun_at_end or self._kafka_lacks is not None
+                        partitions.begun_at_end = False
+                        partitions.drop_beyond(await self.compare(at_once=at_once))
+                    elif self._behind and partitions.idle and since_compared > GRACE_SECONDS:
+                        await self._fetch_unmoved()
                     self._backoff_seconds = BACKOFF_SECONDS_MIN
                     waiting_for(" and ".join(filter(None, (self._kafka_lacks, self._log_lacks))) or None)
                 except RejectedError:
@@ -124,9 +136,17 @@ class Subscription:
                 except LOG_OR_POSTGRES_AWAY as error:
                     await self._wait_out(error, stop)
 
+    def _compare_every(self, partitions: Partitions) -> float:
+        """Compare more often while the topic brings nothing, or the log could not be asked."""
+        well = partitions.claims and self._kafka_lacks is None and self._log_lacks is None
+        return self.compare_seconds if well else min(self.compare_seconds, COMPARE_SECONDS_IN_OUTAGE)
+
     async def _wait_out(self, error: Exception, stop: asyncio.Event) -> None:
         log.warning("subscription_interrupted", reason=parking.reason(error), seconds=self._backoff_seconds)
         waiting_for(whom(error))
+        self._compared_at = -inf
+        if isinstance(error, KafkaError):
+            self._kafka_lacks = whom(error)
         await set_within(stop, self._backoff_seconds)
         self._backoff_seconds = min(2 * self._backoff_seconds, BACKOFF_SECONDS_MAX)
 
@@ -189,8 +209,6 @@ class Subscription:
         reach("subscription.committed")
         beat()
         metrics.APPLIED.inc(len(lines))
-        if lines:
-            metrics.CONSUMER_LAG_SECONDS.set(age_seconds(max(line.recorded_at for line in last.values())))
 
     async def catch_up_all(self) -> None:
         """Apply the whole log, all tenants in one reading: for a service that starts from nothing."""
@@ -204,11 +222,14 @@ class Subscription:
             await self.commit(positions, [line for line in whole if line.position > positions[line.tenant]], {})
 
     async def compare(self, *, at_once: bool) -> dict[str, int]:
-        """Hold the tenants that diverge from the log, and fetch what the topic doesn't bring: its tail may be lost.
+        """Hold the tenants that diverge from the log, and find those that are behind it.
 
-        That is known of a tenant that is behind the log and where it was at the last comparison; `at_once`, of all
-        that are behind. Return where each tenant's log ends; nothing if the log can't be asked.
+        What they lack is fetched `at_once`, if the topic is known not to bring it; else, of those that have not moved
+        once a reader with nothing left to read has waited a moment, or by the next comparison. Return where each
+        tenant's log ends; nothing if the log can't be asked.
         """
+        self._compared_at = time.monotonic()
+        await self._fetch_unmoved()
         metrics.PARKED.set(await self.pool.fetchval(PARKED))
         ours = await checkpoints.of_all(self.pool)
         metrics.TENANTS_HELD.set(sum(each.held is not None for each in ours.values()))
@@ -222,21 +243,23 @@ class Subscription:
             return {}
         self._log_lacks = None
         at = {tenant: ours.get(tenant, START) for tenant in theirs}
-        metrics.CONSUMER_LAG_EVENTS.set(sum(max(0, end - at[tenant].position) for tenant, end in theirs.items()))
-        behind = {
-            tenant: at[tenant].position
+        self._behind = {
+            tenant: (at[tenant].position, end)
             for tenant, end in theirs.items()
             if end > at[tenant].position and not at[tenant].held
         }
-        stuck = {tenant for tenant, position in behind.items() if at_once or self._behind.get(tenant) == position}
-        self._behind = behind
-        if behind and not ours:
-            try:
+        if self._behind and not ours:
+            with suppress(IncompleteLogError):  # of one tenant, perhaps: each by itself
                 await self.catch_up_all()
-            except IncompleteLogError:  # of one tenant, perhaps: each by itself
-                stuck = set(behind)
-        self.backfill.add({tenant: theirs[tenant] for tenant in stuck})
+        if at_once or not ours:
+            await self._fetch_unmoved()
         return theirs
+
+    async def _fetch_unmoved(self) -> None:
+        """Fetch what the tenants lack that are where they were at the last comparison."""
+        behind, self._behind = self._behind, {}
+        applied = await checkpoints.of_tenants(self.pool, behind)
+        self.backfill.add({each: end for each, (position, end) in behind.items() if applied[each].position == position})
 
     async def _verify(self, ours: Mapping[str, Checkpoint], theirs: Mapping[str, int]) -> None:
         """Compare with the log what was applied since the last comparison, and what the log has moved on from."""
@@ -247,6 +270,23 @@ class Subscription:
             if checkpoint.diverges_from(found[tenant]):
                 await checkpoints.hold(self.pool, tenant, checkpoint.position, "diverged")
         self._verified = now
+
+    async def left(self) -> Left:
+        """Return how many events of the log are not applied, and when the oldest of them was recorded.
+
+        Where very many tenants are behind, the time is asked for of some more of them each time.
+        """
+        ours = await checkpoints.of_all(self.pool)
+        at = {
+            (tenant, ours.get(tenant, START).position): end
+            for tenant, end in (await self.event_log.positions()).items()
+        }
+        behind = {each: end - each[1] for each, end in at.items() if end > each[1]}
+        self._recorded_at = {each: when for each, when in self._recorded_at.items() if each in behind}
+        unknown = [each for each in behind if each not in self._recorded_at][:ASKED_AT_ONCE]
+        pages = await asyncio.gather(*(self.event_log.after(*each, limit=1) for each in unknown))
+        self._recorded_at |= {each: page[0].recorded_at for each, page in zip(unknown, pages, strict=True) if page}
+        return sum(behind.values()), min(self._recorded_at.values(), default=None)
 
     async def replay(self, tenant: str, stream: str) -> int:
         """Apply a stream's parked events in order, as far as that goes. Returns how many are left."""
