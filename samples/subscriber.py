@@ -5,19 +5,22 @@ python samples/subscriber.py postgresql://…/counting 127.0.0.1:9092 http://127
 """
 
 import asyncio
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
 import asyncpg
+from pydantic import SecretStr
 
 from vinculum_shared.consuming.event_log import open_log
 from vinculum_shared.consuming.subscription import Subscription
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event
+from vinculum_shared.kafka import OPEN, Security
 from vinculum_shared.postgres import Connection, columns
 from vinculum_shared.token_file import TokenFile
 
@@ -38,6 +41,12 @@ async def count(connection: Connection, events: Sequence[Recorded[Event]]) -> No
     await connection.execute(COUNT, *columns(((event.tenant, event.type, event.position) for event in events), 3))
 
 
+def security(env: Mapping[str, str]) -> Security:
+    if "KAFKA_USERNAME" not in env:
+        return OPEN
+    return Security("SASL_SSL", env["KAFKA_USERNAME"], SecretStr(env["KAFKA_PASSWORD"]), Path(env["KAFKA_CA_FILE"]))
+
+
 async def main(url: str, bootstrap: str, log: str, token: str, topic: str = TOPIC, group: str = "counting") -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -45,7 +54,9 @@ async def main(url: str, bootstrap: str, log: str, token: str, topic: str = TOPI
     async with asyncpg.create_pool(url) as pool, open_log(log, TokenFile(Path(token))) as event_log:
         if not await pool.fetchval("SELECT to_regclass('subscription')"):
             await pool.execute(f"{TABLES}; {COUNTED}")
-        subscription = Subscription(pool, event_log, count, bootstrap=bootstrap, topic=topic, group=group)
+        subscription = Subscription(
+            pool, event_log, count, bootstrap=bootstrap, security=security(os.environ), topic=topic, group=group
+        )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(subscription.run(stop))
             while not stop.is_set():

@@ -48,7 +48,16 @@ async def new_database(admin_url: str) -> AsyncIterator[SecretStr]:
 
 
 class Reader:
-    def __init__(self, pool: Pool, own_pool: Pool, event_log: EventLog, bootstrap: str, topic: str, group: str) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        own_pool: Pool,
+        event_log: EventLog,
+        bootstrap: str,
+        topic: str,
+        group: str,
+        security: kafka.Security,
+    ) -> None:
         self.pool = pool
         """For the test to look at what the reader does on its own."""
         self.subscription = Subscription(
@@ -56,6 +65,7 @@ class Reader:
             event_log,
             self.apply,
             bootstrap=bootstrap,
+            security=security,
             topic=topic,
             group=group,
             compare_seconds=COMPARE_SECONDS,
@@ -111,7 +121,13 @@ def one_by_one(log: Log, count: int) -> Sequence[bytes]:
 
 @asynccontextmanager
 async def opened(
-    url: SecretStr, bootstrap: str, topic: str, log_url: str, folder: Path, group: str = "reader"
+    url: SecretStr,
+    bootstrap: str,
+    topic: str,
+    log_url: str,
+    folder: Path,
+    group: str = "reader",
+    security: kafka.Security = kafka.OPEN,
 ) -> AsyncIterator[Reader]:
     (folder / "token").write_text("token")
     async with (
@@ -121,7 +137,7 @@ async def opened(
         ) as own_pool,
         open_log(log_url, TokenFile(folder / "token")) as event_log,
     ):
-        yield Reader(pool, own_pool, event_log, bootstrap, topic, group)
+        yield Reader(pool, own_pool, event_log, bootstrap, topic, group, security)
 
 
 @asynccontextmanager
@@ -135,8 +151,10 @@ async def running(reader: Reader) -> AsyncIterator[Reader]:
             stop.set()
 
 
-async def publish(bootstrap: str, topic: str, tenant: str, lines: Sequence[bytes]) -> None:
-    producer = kafka.producer(bootstrap, "test")
+async def publish(
+    bootstrap: str, topic: str, tenant: str, lines: Sequence[bytes], security: kafka.Security = kafka.OPEN
+) -> None:
+    producer = kafka.producer(bootstrap, "test", security)
     await producer.start()
     try:
         for line in lines:

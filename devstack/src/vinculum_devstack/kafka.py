@@ -66,12 +66,7 @@ class Kafka:
         """Fetch what it runs from, write its settings and, the first time, format its storage."""
         fetch_jars()
         self.folder.mkdir(exist_ok=True)
-        settings = SETTINGS | {
-            "listeners": f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{self.controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
-            "controller.quorum.voters": f"1@{HOST}:{self.controller_port}",
-            "log.dirs": str(self.folder / "log"),
-        }
+        settings = SETTINGS | self.settings()
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         if (self.folder / "log" / "meta.properties").exists():
             return
@@ -79,6 +74,15 @@ class Kafka:
         formatted = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  our own
         if formatted.returncode:
             raise StackError(f"Kafka could not format {self.folder}:\n{formatted.stdout}{formatted.stderr}")
+
+    def settings(self) -> dict[str, str]:
+        """Return the settings that differ from one broker to another."""
+        return {
+            "listeners": f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{self.controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{self.bootstrap}",
+            "controller.quorum.voters": f"1@{HOST}:{self.controller_port}",
+            "log.dirs": str(self.folder / "log"),
+        }
 
     async def is_ready(self) -> bool:
         if not await answers(self.port):

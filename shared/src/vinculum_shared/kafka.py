@@ -1,13 +1,17 @@
 """The topic, and how it is written and read: every option that delivery depends on is given, none left to chance."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, TopicAlreadyExistsError, for_code
+from pydantic import SecretStr
 
 from vinculum_shared.supervision import cancellation_is_requested, waiting_for
 from vinculum_shared.telemetry import OperatorError
@@ -18,6 +22,36 @@ BATCH_BYTES: Final = 512 * 1024
 FETCH_BYTES_MAX: Final = 16 * 1024 * 1024
 START_DEADLINE_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 0.5
+
+
+SecurityProtocol: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+
+
+@dataclass(frozen=True)
+class Security:
+    """How a client connects: encrypted or not, and as whom."""
+
+    protocol: SecurityProtocol = "PLAINTEXT"
+    username: str | None = None
+    password: SecretStr | None = None
+    ca_file: Path | None = None
+
+    def options(self) -> dict[str, Any]:
+        """Return the options for any aiokafka client. TLS checks the broker's certificate and name."""
+        options: dict[str, Any] = {"security_protocol": self.protocol}
+        if self.protocol.endswith("SSL"):
+            options["ssl_context"] = ssl.create_default_context(cafile=self.ca_file)
+        if self.protocol.startswith("SASL") and self.password:
+            options |= {
+                "sasl_mechanism": "SCRAM-SHA-512",
+                "sasl_plain_username": self.username,
+                "sasl_plain_password": self.password.get_secret_value(),
+            }
+        return options
+
+
+OPEN: Final = Security()
+"""Of a broker that lets in everybody who reaches it."""
 
 
 class InterruptedByClientError(KafkaError):  # type: ignore[misc]
@@ -49,10 +83,12 @@ async def answering_within(seconds: float) -> AsyncIterator[None]:
         raise KafkaTimeoutError from error
 
 
-async def ensure_topic(bootstrap: str, topic: str, *, partitions: int, replicas: int) -> None:
+async def ensure_topic(
+    bootstrap: str, topic: str, *, partitions: int, replicas: int, security: Security = OPEN
+) -> None:
     """Make the topic if it isn't there, waiting for a Kafka that is still starting."""
     async with answering_within(START_DEADLINE_SECONDS):
-        admin = await connect_admin(bootstrap)
+        admin = await connect_admin(bootstrap, security)
         try:
             while (found := await partition_count(admin, topic)) == 0:
                 await create(admin, topic, partitions, replicas)
@@ -63,9 +99,9 @@ async def ensure_topic(bootstrap: str, topic: str, *, partitions: int, replicas:
         raise PartitionsDifferError(f"The topic {topic} has {found} partitions and not {partitions}.")
 
 
-async def connect_admin(bootstrap: str) -> AIOKafkaAdminClient:
+async def connect_admin(bootstrap: str, security: Security) -> AIOKafkaAdminClient:
     while True:
-        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="vinculum")
+        admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, client_id="vinculum", **security.options())
         try:
             await admin.start()
         except KafkaConnectionError:
@@ -96,7 +132,7 @@ async def create(admin: AIOKafkaAdminClient, topic: str, partitions: int, replic
             raise for_code(code)
 
 
-def producer(bootstrap: str, client_id: str) -> AIOKafkaProducer:
+def producer(bootstrap: str, client_id: str, security: Security = OPEN) -> AIOKafkaProducer:
     """Make an idempotent producer: within its session no retry repeats or reorders a record."""
     return AIOKafkaProducer(
         bootstrap_servers=bootstrap,
@@ -110,10 +146,11 @@ def producer(bootstrap: str, client_id: str) -> AIOKafkaProducer:
         request_timeout_ms=20_000,
         retry_backoff_ms=100,
         metadata_max_age_ms=60_000,
+        **security.options(),
     )
 
 
-def consumer(bootstrap: str, client_id: str, group: str) -> AIOKafkaConsumer:
+def consumer(bootstrap: str, client_id: str, group: str, security: Security = OPEN) -> AIOKafkaConsumer:
     """Make a member of a group, with offsets from elsewhere: without one it fails, rather than start somewhere."""
     return AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
@@ -132,4 +169,5 @@ def consumer(bootstrap: str, client_id: str, group: str) -> AIOKafkaConsumer:
         max_poll_interval_ms=300_000,
         request_timeout_ms=20_000,
         metadata_max_age_ms=5_000,  # a topic that is made later is found by then
+        **security.options(),
     )

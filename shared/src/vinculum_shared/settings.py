@@ -1,9 +1,12 @@
 """The settings that every service has. A service subclasses them and sets its own environment prefix."""
 
+from pathlib import Path
 from typing import ClassVar, Final, Literal
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from vinculum_shared.kafka import Security, SecurityProtocol
 
 TOPIC: Final = "vinculum.events.v1"
 
@@ -19,6 +22,12 @@ class ServiceSettings(BaseSettings):
     """A role that may create roles and databases, on any database of the cluster; for `migrate` only."""
 
     kafka_bootstrap: str
+    kafka_security_protocol: SecurityProtocol = "PLAINTEXT"
+    kafka_username: str | None = None
+    """Authenticates with SCRAM-SHA-512."""
+    kafka_password: SecretStr | None = Field(default=None, validate_default=True)
+    kafka_ca_file: Path | None = None
+    """The authorities, in PEM, that a broker's certificate may come from; those of the system if not given."""
     topic: str = TOPIC
 
     jwks: str
@@ -32,3 +41,15 @@ class ServiceSettings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
     unsafe_durability: bool = False
     """Accept a Postgres that may lose acknowledged commits. For tests."""
+
+    @field_validator("kafka_password")
+    @classmethod
+    def _sasl_has_credentials(cls, password: SecretStr | None, others: ValidationInfo) -> SecretStr | None:
+        sasl = others.data.get("kafka_security_protocol", "").startswith("SASL")
+        if sasl and not (password and others.data.get("kafka_username")):
+            raise ValueError("SASL needs a username and a password.")
+        return password
+
+    @property
+    def kafka_security(self) -> Security:
+        return Security(self.kafka_security_protocol, self.kafka_username, self.kafka_password, self.kafka_ca_file)

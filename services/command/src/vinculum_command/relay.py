@@ -154,8 +154,9 @@ class Relay:
             settings.topic,
             partitions=settings.topic_partitions,
             replicas=settings.topic_replicas,
+            security=settings.kafka_security,
         )
-        producer = kafka.producer(settings.kafka_bootstrap, "vinculum-relay")
+        producer = kafka.producer(settings.kafka_bootstrap, "vinculum-relay", settings.kafka_security)
         await producer.start()
         try:
             await self._relay(db, producer)

@@ -40,7 +40,13 @@ async def open_subscription(settings: Settings) -> AsyncIterator[Subscription]:
         open_log(settings.command_url, TokenFile(settings.service_token_file)) as event_log,
     ):
         yield Subscription(
-            pool, event_log, apply, bootstrap=settings.kafka_bootstrap, topic=settings.topic, group=settings.service
+            pool,
+            event_log,
+            apply,
+            bootstrap=settings.kafka_bootstrap,
+            security=settings.kafka_security,
+            topic=settings.topic,
+            group=settings.service,
         )
 
 

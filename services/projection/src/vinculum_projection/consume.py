@@ -31,6 +31,7 @@ async def open_subscription(settings: Settings) -> AsyncIterator[Subscription]:
             event_log,
             apply,
             bootstrap=settings.kafka_bootstrap,
+            security=settings.kafka_security,
             topic=settings.topic,
             group=settings.service,
         )

@@ -67,6 +67,7 @@ class Subscription:
         apply: parking.Apply,
         *,
         bootstrap: str,
+        security: kafka.Security = kafka.OPEN,
         topic: str,
         group: str,
         compare_seconds: float = COMPARE_SECONDS,
@@ -75,6 +76,7 @@ class Subscription:
         self.event_log = event_log
         self.apply = apply
         self.bootstrap = bootstrap
+        self.security = security
         self.topic = topic
         self.group = group
         self.compare_seconds = compare_seconds
@@ -152,7 +154,7 @@ class Subscription:
 
     @asynccontextmanager
     async def membership(self) -> AsyncIterator[Partitions]:
-        consumer = kafka.consumer(self.bootstrap, client_id=self.group, group=self.group)
+        consumer = kafka.consumer(self.bootstrap, client_id=self.group, group=self.group, security=self.security)
         partitions = Partitions(consumer, self.pool, self.topic)
         try:
             await consumer.start()
