@@ -27,6 +27,7 @@ def main() -> None:
         timed("built", lambda: compose("build", "--quiet"))
         timed("up", lambda: compose("up", "--wait", "--quiet-pull"))
         timed("journey", lambda: journey(numbers["command"], numbers["projection"]))
+        timed("secrets", secrets)
     except (AssertionError, httpx2.HTTPError, subprocess.CalledProcessError):
         compose("ps", "--all")
         compose("logs", "--tail", "30")
@@ -66,6 +67,15 @@ def journey(command_port: int, projection_port: int) -> None:
     assert request(projection_port, "GET", after, staff)["items"] == []
 
 
+def secrets() -> None:
+    """See that no service has the key that signs tokens, nor another one's secrets."""
+    for service in ("command", "projection", "notifier", "mail-sink", "kafka", "postgres"):
+        found = compose("exec", "-T", service, "sh", "-c", "cat /keys/* /secrets/* 2>&1", quiet=True, check=False)
+        assert "signing_key" not in found, service
+        others = {"COMMAND", "PROJECTION", "NOTIFIER"} - {service.upper()}
+        assert not any(f"VINCULUM_{other}_DATABASE_URL" in found for other in others), service
+
+
 def request(port: int, method: str, path: str, bearer: str, body: Any = None) -> Any:
     url = f"http://{ports.HOST}:{port}{path}"
     answer = httpx2.request(method, url, json=body, headers={"authorization": f"Bearer {bearer}"}, timeout=10.0)
@@ -74,9 +84,7 @@ def request(port: int, method: str, path: str, bearer: str, body: Any = None) ->
 
 
 def token(*options: str) -> str:
-    return compose(
-        "exec", "-T", "mail-sink", "python", "-m", "vinculum_devstack", "token", *options, quiet=True
-    ).strip()
+    return compose("run", "--rm", "--no-deps", "-T", "token", *options, quiet=True).strip()
 
 
 def mail_to(address: str) -> bool:

@@ -36,6 +36,7 @@ def test_a_service_has_the_scopes_that_it_uses_for_some_hours(tmp_path: Path) ->
 async def test_tokens_are_renewed_and_those_of_an_older_stack_replaced(tmp_path: Path) -> None:
     make_keys(tmp_path)
     file = token_file(tmp_path, "notifier")
+    file.parent.mkdir(parents=True)
     file.write_text("good for a year")
     quickly = "import sys, vinculum_devstack.service_tokens as t; t.RENEWED_SECONDS = 0.1; t.main(t.Path(sys.argv[1]))"
     renewing = await asyncio.create_subprocess_exec(sys.executable, "-c", quickly, str(tmp_path))

@@ -5,8 +5,10 @@ its own name.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from pathlib import Path
+from typing import Annotated, Final
 
+import typer
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -19,6 +21,9 @@ from confluent_kafka.admin import (
     UserScramCredentialAlteration,
     UserScramCredentialUpsertion,
 )
+
+from vinculum_devstack.folder import read_json
+from vinculum_shared.settings import TOPIC
 
 RELAY: Final = "vinculum-command"
 READERS: Final = ("vinculum-projection", "vinculum-notifier", "subscriber")
@@ -57,3 +62,11 @@ def allow(
     pattern: ResourcePatternType = ResourcePatternType.LITERAL,
 ) -> AclBinding:
     return AclBinding(kind, name, pattern, f"User:{user}", "*", operation, AclPermissionType.ALLOW)
+
+
+def main(bootstrap: Annotated[str, typer.Argument()], users: Annotated[Path, typer.Argument()]) -> None:
+    grant(bootstrap, TOPIC, read_json(users))
+
+
+if __name__ == "__main__":
+    typer.run(main)

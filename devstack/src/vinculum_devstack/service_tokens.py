@@ -23,11 +23,18 @@ RENEWED_SECONDS: Final = 60.0  # so that a machine which has slept through the l
 def write_service_tokens(data: Path) -> None:
     for service, scopes in SCOPES.items():
         token = mint(data, kind="service", sub=service, scopes=scopes, expires_seconds=LIFETIME_SECONDS)
-        write_secret(token_file(data, service), token)
+        file = token_file(data, service)
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_secret(file, token)
 
 
 def token_file(data: Path, service: str) -> Path:
-    return data / f"{service}.token"
+    return secrets_folder(data, service) / "service.token"
+
+
+def secrets_folder(data: Path, owner: str) -> Path:
+    """Return the folder of secrets that are one service's or server's own."""
+    return data / "secrets" / owner
 
 
 def main(data: Annotated[Path, typer.Argument()]) -> None:
