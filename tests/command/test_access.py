@@ -65,6 +65,7 @@ async def test_login_is_invited_then_active_and_the_reason_is_there_to_read(serv
     assert await changes(answer) == ["PortalAccessChanged"]
     again = await firm.done("POST", "/invitations/accept", {"token": token})
     assert again == answer | {"events": []}
+    assert (again["contact_id"], again["state"]) == (str(contact), "active")
     access = await firm.access(account, contact)
     assert (access["allowed"], access["state"]) == (True, "active")
     assert [event["type"] for event in access["because"]] == ["ContactLinked", "PortalAccessChanged"]
@@ -187,6 +188,25 @@ async def test_what_took_access_away_is_the_reason(service: Service) -> None:
         "access_off",
         ["ContactLinked", "PortalAccessChanged"],
     )
+
+
+async def test_accepting_is_a_command_like_any_other(service: Service) -> None:
+    firm = await service.register("taxdome")
+    account, contact = await linked(firm)
+    token = {"token": await log_in(firm, account, contact)}
+    tried = await firm.ask("POST", "/invitations/accept", token, token="x", params={"dry_run": "true"})
+    assert [(event["type"], event["position"]) for event in tried.json()["events"]] == [("PortalAccessChanged", None)]
+    assert (await firm.access(account, contact))["state"] == "invited"
+    stale: dict[str, Any] = {"headers": {"If-Match": '"1"'}}
+    assert await firm.refused("POST", "/invitations/accept", token, **stale) == (412, "version_mismatch")
+    key: dict[str, Any] = {"headers": {"Idempotency-Key": "k"}}
+    first, second = [await firm.ask("POST", "/invitations/accept", token, token="x", **key) for _ in range(2)]
+    assert len(first.json()["events"]) == 1
+    assert (second.status_code, second.json()) == (200, first.json())
+    assert second.headers["idempotency-replayed"] == "true"
+    assert await firm.refused("POST", "/invitations/accept", {"token": "", "x": 1}) == (422, "unknown_field")
+    (line,) = await firm.batch({"command": "AcceptInvitation", **token})
+    assert (line["status"], line["errors"][0]["code"]) == (422, "unknown_command")
 
 
 async def test_forged_invitations_are_gone(service: Service) -> None:

@@ -1,6 +1,8 @@
 """The HTTP contract of commands: answers, problems, keys, versions, dry runs, batches."""
 
 import asyncio
+from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -8,6 +10,7 @@ import pytest
 
 from support.service import Service
 from vinculum_command.http.log_feed import SSE
+from vinculum_command.http.routes import ROUTES
 
 pytestmark = pytest.mark.integration
 
@@ -104,6 +107,32 @@ async def test_an_address_that_the_contact_has_already_stays_as_it_is(service: S
     again = await firm.ask("POST", f"/contacts/{contact}/emails", {"address": "A@example.com", "label": "Work"})
     assert (added.status_code, again.status_code) == (201, 200)
     assert (again.json()["id"], again.json()["events"]) == (added.json()["id"], [])
+
+
+WRONG: dict[str, Any] = {"nonsense": True}
+
+
+@pytest.mark.parametrize(("method", "path"), [route.split(" ") for route in ROUTES if "invitations" not in route])
+async def test_rights_are_looked_at_before_fields(service: Service, method: str, path: str) -> None:
+    """By the token, and by the record of the staff user."""
+    firm = await service.register("dynamics")
+    viewer = uuid4()
+    await firm.done("POST", "/staff", {"id": viewer, "name": "V", "email": "v@example.com", "roles": ["viewer"]})
+    command = ROUTES[f"{method} {path}"].__name__
+    path = path.format_map(defaultdict(lambda: NOBODY, tenant=firm.tenant))
+    for token in (
+        firm.service("log queries", firm.tenant),
+        firm.staff(firm.tenant, viewer, "viewer"),
+        firm.staff(firm.tenant, viewer, "admin"),
+        firm.staff(firm.tenant, uuid4(), "admin"),
+    ):
+        for options in ({}, {"params": {"dry_run": "perhaps"}}, {"headers": {"Idempotency-Key": ""}}):
+            assert await firm.refused(method, path, WRONG, token=token, **options) == (403, "forbidden")
+        answers = await replace(firm, token=token).batch({"command": command, **WRONG})
+        assert [(answer["status"], answer["code"]) for answer in answers] == [(403, "forbidden")]
+    as_admin = firm.issuer.token(kind="platform", sub="p") if command == "RegisterTenant" else firm.token
+    status, _ = await firm.refused(method, path, WRONG, token=as_admin)
+    assert status == 422
 
 
 async def test_a_body_that_is_not_json_is_400_and_a_large_one_413(service: Service) -> None:

@@ -8,28 +8,28 @@ from typing import Final
 from reference.markdown import Schema, code, in_words, table
 from vinculum_command.domain.access import AcceptInvitation
 from vinculum_command.domain.commands import Command, givers
-from vinculum_command.http.openapi import Acceptance
-from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, ROUTES
+from vinculum_command.http.openapi import body_of
+from vinculum_command.http.routes import PATH_FIELDS, ROUTES
 from vinculum_shared.contracts.schemas import Untitled
 
 INTRODUCTION: Final = """\
 # Commands
 
 A command is a request to the command service. Each answers once its events are durable, takes `Idempotency-Key`,
-`If-Match` and `?dry_run=true`, and is a line of `POST /v1/commands/batch` by its name, with the fields of its path
-beside those of its body. A field that a command doesn't know is refused. What a refusal means is in
-[errors.md](errors.md), what comes of a command in [events.md](events.md). Ids like TD-3 name statements about the
-products whose rules these are.
+`If-Match` and `?dry_run=true`. A line of `POST /v1/commands/batch` names a command, with the fields of its path beside
+those of its body; AcceptInvitation alone is not a line, since its token stands for a bearer and a batch has one bearer.
+A field that a command doesn't know is refused. What a refusal means is in [errors.md](errors.md), what comes of a
+command in [events.md](events.md). Ids like TD-3 name statements about the products whose rules these are.
 """
 
 
 def document() -> str:
     parts = [INTRODUCTION]
-    for noun, commands in groupby(COMMANDS.values(), noun_of):
+    for noun, commands in groupby(dict.fromkeys(ROUTES.values()), noun_of):
         parts.append(f"## {noun.capitalize()}\n")
         for command in commands:
             parts += command_section(command)
-    return "\n".join([*parts, *invitation_section()])
+    return "\n".join(parts)
 
 
 def noun_of(command: type[Command]) -> str:
@@ -43,10 +43,11 @@ def command_section(command: type[Command]) -> Iterator[str]:
         if each is command:
             method, path = route.split(" ")
             yield f"`{method} /v1{path}`\n"
-    yield f"Given by {givers(command)}.\n"
+    given = "whoever has its token; no bearer is needed" if command is AcceptInvitation else givers(command)
+    yield f"Given by {given}.\n"
     if command.RAISES:
         yield f"Refused with {', '.join(code(each.code) for each in command.RAISES)}.\n"
-    yield from field_table(command.model_json_schema(schema_generator=Untitled), PATH_FIELDS[command])
+    yield from field_table(body_of(command).model_json_schema(schema_generator=Untitled), PATH_FIELDS[command])
 
 
 def field_table(model: Schema, in_path: frozenset[str]) -> Iterator[str]:
@@ -78,12 +79,3 @@ def object_of(field: Schema, definitions: dict[str, Schema]) -> Schema | None:
         if "$ref" in each:
             return definitions[each["$ref"].rpartition("/")[2]]
     return None
-
-
-def invitation_section() -> Iterator[str]:
-    yield "## Invitations\n"
-    yield f"### {AcceptInvitation.__name__}\n"
-    yield f"{AcceptInvitation.__doc__}\n"
-    yield "`POST /v1/invitations/accept`\n"
-    yield "Given by whoever has the invitation's token; no bearer is needed.\n"
-    yield from field_table(Acceptance.model_json_schema(schema_generator=Untitled), frozenset())

@@ -4,12 +4,12 @@ Access is derived: the link is there, its address is active, the account is not 
 taking away can't be forgotten, and what a suspension hides comes back as it was (TD-18, TD-21).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from math import ceil
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from vinculum_command.domain.commands import (
@@ -170,7 +170,7 @@ def _not_this_address() -> Invalid:
 
 
 class AcceptInvitation(Command):
-    """Use an invitation. Its token was checked at the door; whether it still stands is decided here."""
+    """Use an invitation to enter the account's portal (TD-18). Used once more, it changes nothing."""
 
     ROLE: ClassVar[Needs] = "contact"
     TARGET: ClassVar[tuple[str, ...]] = ("link", "account_id", "contact_id")
@@ -181,6 +181,9 @@ class AcceptInvitation(Command):
     email_id: EmailId
     address_hash: str
     invitation_id: InvitationId
+
+    def facts(self) -> Mapping[str, Any]:
+        return self.model_dump(mode="json", include={"account_id", "contact_id", "email_id"}) | {"state": "active"}
 
     def reads(self) -> Iterable[Readable]:
         return pair_keys(self.account_id, self.contact_id)

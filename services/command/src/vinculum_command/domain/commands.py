@@ -1,6 +1,6 @@
 """What a command is, who may give it, and what it answers besides events."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -118,6 +118,10 @@ class Command(Input):
         """Return whether a caller who may give commands of this type may give this one."""
         return True
 
+    def facts(self) -> Mapping[str, Any]:
+        """Return what the answer says besides what every answer does."""
+        return {}
+
     def answer_id(self, heads: Heads) -> str:  # noqa: ARG002  most need no look
         """Return the id of what the command is about, once it is decided."""
         return self.target.partition("/")[2] or self.target
@@ -226,7 +230,9 @@ def reads(order: Order) -> Iterable[Readable]:
 
 def permit(order: Order, heads: Heads) -> Caller:
     """Return the caller with the rights that count. Raise Forbidden if they don't allow the command."""
-    caller = acting(order.caller, heads)
+    caller = order.caller
+    if caller.kind == "staff":
+        caller = acting(caller, heads.staff(StaffId(UUID(caller.id))))
     authorise(caller, type(order.command))
     if not order.command.allows(caller):
         raise Forbidden("The token's scope does not allow the command with these fields.")
@@ -261,11 +267,8 @@ def _either(words: Iterable[str]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def acting(caller: Caller, heads: Heads) -> Caller:
-    """Return the caller with the rights that count: staff have those that token and record both give."""
-    if caller.kind != "staff":
-        return caller
-    staff = heads.staff(StaffId(UUID(caller.id)))
+def acting(caller: Caller, staff: StaffUser) -> Caller:
+    """Return a caller of the staff with the roles that count: those that token and record both give."""
     if staff.profile is None or not staff.active:
         raise Forbidden("The token's subject is not an active staff user of this tenant.")
     return replace(caller, roles=caller.roles.intersection(staff.profile.roles))

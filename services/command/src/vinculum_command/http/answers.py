@@ -83,13 +83,13 @@ class LogEventIds(LogPositions):
     """The id of the event at the position given for each tenant, where the log has one."""
 
 
-class AcceptedInvitation(Documented):
+class AcceptedInvitation(CommandAnswer):
+    """The answer to an invitation that is used. Its `events` are empty if it had been used before."""
+
     account_id: str
     contact_id: str
     email_id: str
-    state: str
-    events: list[RecordedEvent]
-    """Empty if the invitation had been accepted before."""
+    state: str = Field(json_schema_extra={"enum": ["active"]})
 
 
 class LogEvent(Documented):

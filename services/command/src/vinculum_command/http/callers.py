@@ -2,15 +2,16 @@
 
 from typing import Annotated, cast
 
-from fastapi import Depends
+from fastapi import Depends, Request
 
 from vinculum_command import reading
-from vinculum_command.domain.commands import Caller
+from vinculum_command.domain.commands import Caller, acting
 from vinculum_command.domain.heads.staff import StaffUser
 from vinculum_command.domain.heads.tenants import Rules
 from vinculum_shared.contracts.values import StaffId
 from vinculum_shared.http.principals import Principal, bearer
 from vinculum_shared.http.readers import READERS, Standing, is_limited, require_reader
+from vinculum_shared.http.snapshots import of_tenant
 from vinculum_shared.postgres import Connection
 from vinculum_shared.problems import Forbidden
 
@@ -22,6 +23,18 @@ def as_caller(principal: Principal) -> Caller:
     if principal.kind == "contact" or (principal.kind == "staff" and principal.staff_id is None):
         raise Forbidden
     return Caller(kind=principal.kind, id=principal.sub, roles=principal.roles, scopes=principal.scopes)
+
+
+async def standing(request: Request, principal: Principal) -> Principal:
+    """Return the principal with the roles that token and record both give. Refuse staff who are not active."""
+    caller = as_caller(principal)
+    if caller.kind != "staff":
+        return principal
+    key = StaffUser.key(staff_id=principal.staff_id)
+    async with of_tenant(request.state.reader, principal.the_tenant) as db:
+        found = await reading.heads(db, principal.the_tenant, [key])
+    staff = cast(StaffUser, found[key].head)
+    return principal.model_copy(update={"roles": acting(caller, staff).roles})
 
 
 async def may_read(

@@ -4,9 +4,10 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
 import structlog
@@ -17,18 +18,17 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from vinculum_command import metrics
 from vinculum_command.domain.access import AcceptInvitation
-from vinculum_command.domain.commands import Caller, Command, Order
+from vinculum_command.domain.commands import Caller, Command, Order, authorise
 from vinculum_command.domain.rejections import InvitationInvalid
 from vinculum_command.domain.tenants import RegisterTenant
 from vinculum_command.execute import Executor
-from vinculum_command.http.answers import AcceptedInvitation
-from vinculum_command.http.callers import as_caller
-from vinculum_command.http.openapi import BATCH, KEY, Acceptance, answer_schema, body_schema, operation, operation_id
+from vinculum_command.http.callers import as_caller, standing
+from vinculum_command.http.openapi import BATCH, KEY, Acceptance, answer_schema, operation, operation_id
 from vinculum_command.http.routes import COMMANDS, PATHS, ROUTES
 from vinculum_command.outcomes import Answer
 from vinculum_shared import telemetry
 from vinculum_shared.contracts.envelope import NDJSON
-from vinculum_shared.http.openapi import PUBLIC, SCHEMA, raises
+from vinculum_shared.http.openapi import SCHEMA
 from vinculum_shared.http.principals import Principal, bearer
 from vinculum_shared.http.requests import JSON_LINES, json_object, refuse_other_than, refuse_unknown_parameters
 from vinculum_shared.problems import (
@@ -36,7 +36,6 @@ from vinculum_shared.problems import (
     Internal,
     Invalid,
     Malformed,
-    NotFound,
     PreconditionFailed,
     Problem,
     TooLarge,
@@ -73,7 +72,7 @@ def command_routes() -> APIRouter:
         method, path = route.split(" ")
         router.add_api_route(
             path,
-            endpoint(command),
+            endpoint(command, by_token if command is AcceptInvitation else by_bearer),
             methods=[method],
             operation_id=operation_id(method, path, command),
             description=command.__doc__,
@@ -81,14 +80,6 @@ def command_routes() -> APIRouter:
             responses=answer_schema(command),
             response_model=None,
         )
-    router.add_api_route(
-        "/invitations/accept",
-        accept_invitation,
-        methods=["POST"],
-        openapi_extra=PUBLIC | body_schema(Acceptance) | raises(InvitationInvalid),
-        responses={200: {"model": AcceptedInvitation}},
-        response_model=None,
-    )
     router.add_api_route(
         BATCH_PATH.removeprefix("/v1"),
         batch,
@@ -101,12 +92,20 @@ def command_routes() -> APIRouter:
     return router
 
 
-def endpoint(command: type[Command]) -> Callable[[Request], Awaitable[Response]]:
+class Asked(NamedTuple):
+    """A command as a request asks for it."""
+
+    order: Order
+    key: str | None
+    dry_run: bool
+
+
+Reading = Callable[[Request, type[Command]], Awaitable[Asked]]
+
+
+def endpoint(command: type[Command], read: Reading) -> Callable[[Request], Awaitable[Response]]:
     async def run(request: Request) -> Response:
-        principal, executor = await caller(request), cast(Executor, request.state.executor)
-        key, dry_run = checked_key(request.headers.get("idempotency-key"), "Idempotency-Key"), is_dry_run(request)
-        fields, in_path = await json_object(request), request.path_params
-        order = ordered(command, fields, principal, in_path=in_path, if_match=request.headers.get("if-match"))
+        (order, key, dry_run), executor = await read(request, command), cast(Executor, request.state.executor)
         try:
             answer = await ((await executor.dry_run([order]))[0] if dry_run else executor.execute(order, key))
         except Problem as problem:
@@ -118,10 +117,36 @@ def endpoint(command: type[Command]) -> Callable[[Request], Awaitable[Response]]
     return run
 
 
-async def caller(request: Request) -> Principal:
+async def by_bearer(request: Request, command: type[Command]) -> Asked:
+    """Read a command of the bearer's. What is wrong with it is told to those who may give it, and to nobody else."""
     principal = await bearer(request, request.query_params.get("tenant"))
-    refuse_unknown_parameters(request, PARAMETERS_KNOWN)
-    return principal
+    authorise(as_caller(principal), command)
+    try:
+        refuse_unknown_parameters(request, PARAMETERS_KNOWN)
+        order = ordered(command, await json_object(request), principal, in_path=request.path_params)
+        return asked(request, order)
+    except Problem:
+        authorise(as_caller(await standing(request, principal)), command)
+        raise
+
+
+async def by_token(request: Request, command: type[Command]) -> Asked:
+    """Read an invitation. No bearer is needed: its token is the proof."""
+    refuse_unknown_parameters(request, {"dry_run"})
+    body = Acceptance.model_validate(await json_object(request))
+    key = cast(SecretStr, request.state.invitation_key)
+    invitation = Invitation.read(key, body.token, datetime.now(UTC))
+    if invitation is None:
+        raise InvitationInvalid
+    accept = command.model_validate(invitation.model_dump(exclude={"tenant", "expires_at"}))
+    return asked(request, given(invitation.tenant, accept, Caller(kind="contact", id=str(invitation.contact_id))))
+
+
+def asked(request: Request, order: Order) -> Asked:
+    """Add what the headers and the query say of a command."""
+    key = checked_key(request.headers.get("idempotency-key"), "Idempotency-Key")
+    expected = version_of(request.headers.get("if-match"))
+    return Asked(replace(order, expected=expected) if expected is not None else order, key, is_dry_run(request))
 
 
 def ordered(
@@ -130,7 +155,6 @@ def ordered(
     principal: Principal,
     *,
     in_path: Mapping[str, str] = MappingProxyType({}),
-    if_match: str | None = None,
 ) -> Order:
     """Read a command of a caller, from outside. A field has one place: what the path has, the body has not."""
     twice = [
@@ -146,13 +170,12 @@ def ordered(
             if each["loc"] and each["loc"][0] in in_path:
                 raise nothing_at(str(each["loc"][0])) from None
         raise invalid(error.errors()) from None
-    caller = as_caller(principal)
     tenant = parsed.tenant if isinstance(parsed, RegisterTenant) else principal.the_tenant
-    return given(tenant, parsed, caller, version_of(if_match))
+    return given(tenant, parsed, as_caller(principal))
 
 
-def given(tenant: str, command: Command, caller: Caller, expected: int | None = None) -> Order:
-    return Order(tenant, command, caller, datetime.now(UTC), traceparent=telemetry.traceparent.get(), expected=expected)
+def given(tenant: str, command: Command, caller: Caller) -> Order:
+    return Order(tenant, command, caller, datetime.now(UTC), traceparent=telemetry.traceparent.get())
 
 
 def checked_key(key: Any, where: str) -> str | None:
@@ -190,7 +213,9 @@ def response(answer: Answer, order: Order) -> Response:
         headers["Idempotency-Replayed"] = "true"
     if answer.status == 201:  # noqa: PLR2004
         headers["Location"] = location(order.command, answer.id)
-    return Response(orjson.dumps(answer.to_dict()), answer.status, headers, "application/json")
+    return Response(
+        orjson.dumps({**answer.to_dict(), **order.command.facts()}), answer.status, headers, "application/json"
+    )
 
 
 def location(command: Command, new_id: str) -> str:
@@ -199,35 +224,16 @@ def location(command: Command, new_id: str) -> str:
     return f"/v1{found}" if "/" in new_id else f"/v1{found}/{new_id}"
 
 
-async def accept_invitation(request: Request) -> Response:
-    """Use an invitation. No bearer is needed: the token is the proof."""
-    refuse_unknown_parameters(request, ())
-    body = Acceptance.model_validate(await json_object(request))
-    key = cast(SecretStr, request.state.invitation_key)
-    invitation = Invitation.read(key, body.token, datetime.now(UTC))
-    if invitation is None:
-        raise InvitationInvalid
-    command = AcceptInvitation.model_validate(invitation.model_dump(exclude={"tenant", "expires_at"}))
-    caller = Caller(kind="contact", id=str(invitation.contact_id))
-    try:
-        answer = await cast(Executor, request.state.executor).execute(given(invitation.tenant, command, caller))
-    except NotFound:
-        raise InvitationInvalid from None
-    ids = command.model_dump(mode="json", include={"account_id", "contact_id", "email_id"})
-    accepted = {**ids, "state": "active", "events": answer.to_dict()["events"]}
-    headers = {"Vinculum-Position": str(answer.position)}
-    return Response(orjson.dumps(accepted), 200, headers, "application/json")
-
-
 async def batch(request: Request) -> Response:
     """Carry out many commands, a line each; the answers are lines in the same order, each with a `status`.
 
     A line sees what the lines before it did. A bad line fails alone.
     """
-    principal, executor, dry_run = await caller(request), cast(Executor, request.state.executor), is_dry_run(request)
+    principal = await standing(request, await bearer(request, request.query_params.get("tenant")))
+    refuse_unknown_parameters(request, PARAMETERS_KNOWN)
+    executor, dry_run = cast(Executor, request.state.executor), is_dry_run(request)
     refuse_other_than(JSON_LINES, request)
     lines = [line for line in (await request.body()).splitlines() if line.strip()]
-    as_caller(principal)
     if dry_run:
         return Response(await dry_answers(lines, principal, executor), media_type=NDJSON)
     return StreamingResponse(answers(lines, principal, executor), media_type=NDJSON)
@@ -287,6 +293,7 @@ def read_line(line: bytes, principal: Principal) -> tuple[Order, str | None]:
     if command is None:
         detail = f"one of {', '.join(COMMANDS)}"
         raise Invalid.at("/command", "unknown_command", detail)
+    authorise(as_caller(principal), command)
     return ordered(command, fields, principal), checked_key(key, "/idempotency_key")
 
 

@@ -116,13 +116,8 @@ ANSWERS: Final[dict[str, Any]] = {
     "SendRecord": answer(RECORD, "RecordSent"),
     "RemindRecord": answer(RECORD, "RecordReminded"),
     "RunBatch": {"status": 201} | answer(LINK, "ContactLinked"),
-    "AcceptInvitation": {
-        "account_id": ACCOUNT,
-        "contact_id": CONTACT,
-        "email_id": EMAIL,
-        "state": "active",
-        "events": [{"id": EVENT, "type": "PortalAccessChanged", "position": 10234}],
-    },
+    "AcceptInvitation": answer(LINK, "PortalAccessChanged")
+    | {"account_id": ACCOUNT, "contact_id": CONTACT, "email_id": EMAIL, "state": "active"},
     "GetAccess": {
         "allowed": True,
         "state": "active",

@@ -6,6 +6,7 @@ from typing import Annotated, Final
 from pydantic import Field
 from pydantic.json_schema import models_json_schema
 
+from vinculum_command.domain.access import AcceptInvitation
 from vinculum_command.domain.commands import Command
 from vinculum_command.domain.rejections import VersionMismatch
 from vinculum_command.execute import VersionConflict
@@ -15,7 +16,7 @@ from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, PATHS
 from vinculum_command.outcomes import EventTooLarge, IdempotencyKeyReused
 from vinculum_shared.contracts.envelope import NDJSON
 from vinculum_shared.contracts.values import TENANT_ID, Input, TenantId
-from vinculum_shared.http.openapi import SCHEMA, OpenApi, Schema, raises
+from vinculum_shared.http.openapi import PUBLIC, SCHEMA, OpenApi, Schema, raises
 from vinculum_shared.http.principals import OF_WHICH_TENANT
 from vinculum_shared.http.snapshots import POSITION_MAX
 from vinculum_shared.problems import PreconditionFailed
@@ -109,6 +110,11 @@ class AppliedPositions(Input):
     at: Annotated[dict[TenantId, Annotated[int, Field(ge=0, le=POSITION_MAX)]], Field(max_length=TENANTS_MAX)]
 
 
+def body_of(command: type[Command]) -> type[Input]:
+    """Return what the command's own route takes: its fields, but for an invitation."""
+    return Acceptance if command is AcceptInvitation else command
+
+
 def operation_id(method: str, path: str, command: type[Command]) -> str:
     """Name an operation after its command; the second route of a command has its method in the name, too."""
     return command.__name__ if PATHS[command] == path else f"{command.__name__}By{method.title()}"
@@ -119,13 +125,14 @@ def parameters(command: type[Command]) -> list[Schema]:
     path = [
         {"name": name, "in": "path", "required": True, "schema": fields[name]} for name in sorted(PATH_FIELDS[command])
     ]
-    return path + PARAMETERS
+    return path + [each for each in PARAMETERS if each is not TENANT or command is not AcceptInvitation]
 
 
 def operation(method: str, command: type[Command]) -> Schema:
     """Describe a command's parameters, body and problems. A body with DELETE has no meaning that proxies agree on."""
-    body = {} if method == "DELETE" else body_schema(command)
-    return {"parameters": parameters(command)} | body | raises(*COMMON, *command.RAISES)
+    body = {} if method == "DELETE" else body_schema(body_of(command))
+    public = PUBLIC if command is AcceptInvitation else {}
+    return {"parameters": parameters(command)} | body | raises(*COMMON, *command.RAISES) | public
 
 
 def body_schema(body: type[Input]) -> Schema:
@@ -143,7 +150,8 @@ def in_path(body: type[Input]) -> frozenset[str]:
 
 
 def answer_schema(command: type[Command]) -> dict[int | str, Schema]:
-    done = {"model": answers.CommandAnswer, "headers": HEADERS}
+    model = answers.AcceptedInvitation if command is AcceptInvitation else answers.CommandAnswer
+    done = {"model": model, "headers": HEADERS}
     found: dict[int | str, Schema] = {200: done | {"description": "Done, or nothing to change."}}
     if command.CREATES or command.creates is not Command.creates:
         found[201] = done | {"description": "Done; what has the answer's id is new.", "headers": HEADERS | LOCATION}

@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from vinculum_command.domain.access import SetPortalAccess
+from vinculum_command.domain.access import AcceptInvitation, SetPortalAccess
 from vinculum_command.domain.accounts import ArchiveAccount, ChangeAccount, CreateAccount, RestoreAccount
 from vinculum_command.domain.commands import Command
 from vinculum_command.domain.contacts.activity import DeactivateContact, ReactivateContact
@@ -49,6 +49,7 @@ ROUTES: Final[dict[str, type[Command]]] = {
     "POST /accounts/{account_id}/contacts/{contact_id}/unlink": UnlinkContact,
     "POST /contacts/{contact_id}/transfer": TransferContact,
     "PUT /accounts/{account_id}/contacts/{contact_id}/portal-access": SetPortalAccess,
+    "POST /invitations/accept": AcceptInvitation,
     "PUT /accounts/{account_id}/contacts/{contact_id}/permissions": SetPermissions,
     "PUT /accounts/{account_id}/contacts/{contact_id}/notifications": SetNotifications,
     "POST /records": CreateRecord,
@@ -56,7 +57,10 @@ ROUTES: Final[dict[str, type[Command]]] = {
     "POST /records/{record_id}/remind": RemindRecord,
 }
 
-COMMANDS: Final[dict[str, type[Command]]] = {command.__name__: command for command in ROUTES.values()}
+COMMANDS: Final[dict[str, type[Command]]] = {
+    command.__name__: command for command in ROUTES.values() if command is not AcceptInvitation
+}
+"""Those that a line of a batch may be: an invitation's token stands for a bearer, and a batch has one."""
 
 PATHS: Final[dict[type[Command], str]] = {
     command: route.partition(" ")[2] for route, command in reversed(ROUTES.items())
