@@ -2,14 +2,26 @@
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 from pydantic import SecretStr
 
+from support.paused import PausablePostgres
 from vinculum_shared import postgres as module
-from vinculum_shared.postgres import Connection, RefusedByPostgresError, UnsafePostgresError, columns, connect_pool
+from vinculum_shared.deadlines import Deadline
+from vinculum_shared.postgres import (
+    OUTAGE,
+    Connection,
+    RefusedByPostgresError,
+    UnsafePostgresError,
+    columns,
+    connect_pool,
+    lent,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -116,3 +128,68 @@ def test_rows_become_the_arrays_of_unnest() -> None:
     assert columns([], 3) == [[], [], []]
     with pytest.raises(ValueError, match="zip"):
         columns([(1, 2), (3,)], 2)
+
+
+Use = Callable[[Connection, Callable[[], None]], Awaitable[None]]
+
+
+async def begin(db: Connection, pause: Callable[[], None]) -> None:
+    pause()
+    async with db.transaction():
+        pass
+
+
+async def ask(db: Connection, pause: Callable[[], None]) -> None:
+    async with db.transaction():
+        pause()
+        await db.execute("SELECT 1")
+
+
+async def commit(db: Connection, pause: Callable[[], None]) -> None:
+    async with db.transaction():
+        pause()
+
+
+async def give_back(db: Connection, pause: Callable[[], None]) -> None:
+    pause()
+
+
+async def do_something_else(db: Connection, pause: Callable[[], None]) -> None:
+    async with db.transaction():
+        pause()
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("use", [begin, ask, commit, give_back, do_something_else])
+async def test_at_the_deadline_a_connection_is_cut_off_whatever_it_waits_for(
+    pausable_postgres: PausablePostgres, use: Use
+) -> None:
+    url = SecretStr(pausable_postgres.url)
+    async with await connect_pool(url, application_name="tests", size=1, unsafe_durability=True) as pool:
+        with ExitStack() as paused:
+
+            def pause() -> None:
+                paused.enter_context(pausable_postgres.paused())
+
+            async def until_the_deadline(use: Use) -> None:
+                with Deadline(0.5):
+                    async with lent(pool) as db:
+                        await use(db, pause)
+
+            async with asyncio.timeout(10):
+                with pytest.raises(OUTAGE):
+                    await until_the_deadline(use)
+                with pytest.raises(OUTAGE):  # the next has to be made anew, which hangs too
+                    await until_the_deadline(give_back)
+        assert await pool.fetchval("SELECT 1") == 1
+
+
+async def test_a_connection_that_is_given_back_in_time_is_kept(url: SecretStr) -> None:
+    async with await connect_pool(url, application_name="tests", size=1, unsafe_durability=True) as pool:
+        pids = set()
+        for _ in range(3):
+            with Deadline(60) as deadline:
+                async with lent(pool) as db:
+                    pids.add(await db.fetchval("SELECT pg_backend_pid()"))
+            assert not deadline.expired
+        assert len(pids) == 1

@@ -1,12 +1,14 @@
 """Postgres connections: their limits, and the refusal of a server that may forget what it has acknowledged."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import asyncpg
 from pydantic import SecretStr
 
+from vinculum_shared import deadlines
 from vinculum_shared.supervision import waiting_for, working
 from vinculum_shared.telemetry import OperatorError
 
@@ -126,6 +128,23 @@ async def refuse_unsafe(connection: Connection | Pool) -> None:
             f"Postgres runs with {', '.join(unsafe)}: what it acknowledged could be lost. "
             "Switch that on; or, where data may be thrown away, set UNSAFE_DURABILITY=true."
         )
+
+
+@asynccontextmanager
+async def lent(pool: Pool) -> AsyncIterator[Connection]:
+    """Lend a connection, until the deadline of what is being done: a server that hangs answers no rollback either."""
+    db = await pool.acquire()
+    deadline = deadlines.current()
+    if deadline:
+        deadline.using.append(db)
+    try:
+        yield db
+    finally:
+        try:
+            await pool.release(db)
+        finally:
+            if deadline:
+                deadline.using.remove(db)
 
 
 def columns(rows: Iterable[Iterable[Any]], width: int) -> list[list[Any]]:

@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from support.http_server import served
 from vinculum_shared.http.protocol import BoundedHttpProtocol
-from vinculum_shared.http.serving import BodyLimit, answer_problem
+from vinculum_shared.http.serving import Answers, Limits, answer_problem
 from vinculum_shared.problems import Problem
 
 pytestmark = pytest.mark.unit
@@ -29,10 +29,25 @@ async def echo(request: Request) -> Response:
     return PlainTextResponse(body, headers={"X-Named": " ".join(named)})
 
 
+async def hang(_: Request) -> Response:
+    return PlainTextResponse(str(await asyncio.Event().wait()))
+
+
+async def stream(_: Request) -> Response:
+    async def lines() -> AsyncIterator[str]:
+        yield "begun\n"
+        await asyncio.sleep(1.0)  # more than an answer may take to begin
+        yield "ended\n"
+
+    return StreamingResponse(lines())
+
+
 @pytest.fixture
 async def connection() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    app = Starlette(routes=[Route("/", echo, methods=["POST"])], exception_handlers={Problem: answer_problem})
-    app.add_middleware(BodyLimit, larger={}, seconds_max=0.3)
+    routes = [Route("/", echo, methods=["POST"]), Route("/hanging", hang), Route("/stream", stream)]
+    app = Starlette(routes=routes, exception_handlers={Problem: answer_problem})
+    app.add_middleware(Limits, larger={}, body_seconds=0.3, answer_seconds=0.3)
+    app.add_middleware(Answers)
     async with served(app, http=Hasty) as url:
         reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
         yield reader, writer
@@ -98,3 +113,18 @@ async def test_trailers_are_not_headers(connection: Connection) -> None:
     writer.write(b"POST / HTTP/1.1\r\nHost: vinculum\r\nContent-Length: 3\r\n\r\nabc")
     answer = await asyncio.wait_for(reader.readuntil(b"abc"), 20.0)
     assert b"x-named: host content-length\r\n" in answer.lower()
+
+
+async def test_an_answer_that_does_not_begin_is_503(connection: Connection) -> None:
+    reader, writer = connection
+    writer.write(b"GET /hanging HTTP/1.1\r\nHost: vinculum\r\n\r\n")
+    answer = await asyncio.wait_for(reader.readuntil(b"}"), 20.0)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 1\r\n" in answer
+
+
+async def test_an_answer_that_has_begun_may_take_longer(connection: Connection) -> None:
+    reader, writer = connection
+    writer.write(b"GET /stream HTTP/1.1\r\nHost: vinculum\r\n\r\n")
+    answer = await asyncio.wait_for(reader.readuntil(b"ended"), 20.0)
+    assert answer.startswith(b"HTTP/1.1 200 ")

@@ -17,6 +17,7 @@ from vinculum_command.settings import Settings
 from vinculum_shared.http import serving
 from vinculum_shared.http.principals import Verifier
 from vinculum_shared.migrate import pending
+from vinculum_shared.postgres import lent
 from vinculum_shared.problems import Unavailable
 from vinculum_shared.supervision import Part, supervise
 
@@ -71,7 +72,7 @@ def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
 
 
 async def migrated(request: Request) -> None:
-    async with request.state.reader.acquire() as db:
+    async with lent(request.state.reader) as db:
         if await pending(db, "vinculum_command"):
             raise Unavailable("Migrations are pending: run `python -m vinculum_command migrate`.")
 

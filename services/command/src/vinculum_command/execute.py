@@ -23,8 +23,9 @@ from vinculum_command.group import Cache, Group
 from vinculum_command.outcomes import Answer, Outcome, Waiting
 from vinculum_shared import failpoints
 from vinculum_shared.contracts.addresses import address_hash
-from vinculum_shared.postgres import OUTAGE, Connection, Pool
-from vinculum_shared.problems import TooMany, Unavailable
+from vinculum_shared.deadlines import Deadline
+from vinculum_shared.postgres import OUTAGE, Connection, Pool, lent
+from vinculum_shared.problems import Problem, TooMany, Unavailable
 from vinculum_shared.supervision import set_within
 
 log = structlog.get_logger()
@@ -33,6 +34,8 @@ GROUP_MAX: Final = 128  # commands written in one commit: measured, larger ones 
 DRY_RUNS_MAX: Final = 2  # at a time: they share the appender's connections
 QUEUE_MAX: Final = 4_096  # commands waiting; past that, 429
 GIVE_UP_AFTER_SECONDS: Final = 10.0  # since a command came, without a Postgres that answers
+TRY_SECONDS_MAX: Final = 9.0  # Postgres gives up a statement after 8
+RETRY_SECONDS_MIN: Final = 3.0  # however late it is
 PAUSE_SECONDS_MAX: Final = 1.0
 
 
@@ -93,7 +96,7 @@ class Executor:
         loop = asyncio.get_running_loop()
         group = Group([Waiting(order, Key(order.tenant, "", ""), loop.create_future()) for order in orders])
         try:
-            async with self._dry_runs, self._db.acquire() as db:
+            async with self._dry_runs, lent(self._db) as db:
                 await group.decide(db, Cache(), self.hashed)
         except OUTAGE as error:
             raise Unavailable from error
@@ -158,7 +161,8 @@ class Executor:
         """Take what waits: half of it while nothing is being written, so that deciding and writing overlap."""
         count = min(GROUP_MAX, (len(self._queue) + 1) // 2 if alone else len(self._queue))
         metrics.QUEUED_COMMANDS.set(len(self._queue) - count)
-        return Group([self._queue.popleft() for _ in range(count)])
+        taken = [self._queue.popleft() for _ in range(count)]
+        return Group([waiting for waiting in taken if not waiting.answer.done()])  # some have been given up
 
     async def _turn(self, group: Group, flying: Flight | None) -> Flight | None:
         """Decide a group while the one before it is written, and send it once that one has landed.
@@ -182,8 +186,9 @@ class Executor:
     async def _decided(self, group: Group, *, drained: bool) -> bool:
         """Decide a group upon the cache. False if that can't be done now."""
         try:
-            async with self._db.acquire() as db:
-                done = await group.decide(db, self._cache, self.hashed, drained=drained)
+            with Deadline(TRY_SECONDS_MAX):
+                async with lent(self._db) as db:
+                    done = await group.decide(db, self._cache, self.hashed, drained=drained)
         except OUTAGE:
             return False
         group.remember_moves(self._cache)
@@ -193,9 +198,10 @@ class Executor:
         """Write a group and answer it. False if it has to be decided again."""
         try:
             failpoints.reach("execute.before_append")
-            async with self._db.acquire() as db:
-                with metrics.APPEND_SECONDS.time():
-                    bases = await event_store.append(db, group.append)
+            with Deadline(TRY_SECONDS_MAX):
+                async with lent(self._db) as db:
+                    with metrics.APPEND_SECONDS.time():
+                        bases = await event_store.append(db, group.append)
             failpoints.reach("execute.after_append")
         except (HeadMovedError, KeyStoredError, asyncpg.PostgresError, *OUTAGE):
             return False
@@ -214,13 +220,14 @@ class Executor:
             tries += 1
             self._cache.clear()
             try:
-                async with self._db.acquire() as db, db.transaction():
-                    group = await self._looked_up(db, group)
-                    if held:
-                        await event_store.hold(db, {waiting.order.tenant for waiting in group.waiting})
-                    await group.decide(db, self._cache, self.hashed)
-                    failpoints.reach("execute.before_append")
-                    bases = await event_store.append(db, group.append)
+                with Deadline(max(RETRY_SECONDS_MIN, min(TRY_SECONDS_MAX, deadline - time.monotonic()))):
+                    async with lent(self._db) as db, db.transaction():
+                        group = await self._looked_up(db, group)
+                        if held:
+                            await event_store.hold(db, {waiting.order.tenant for waiting in group.waiting})
+                        await group.decide(db, self._cache, self.hashed)
+                        failpoints.reach("execute.before_append")
+                        bases = await event_store.append(db, group.append)
             except (HeadMovedError, KeyStoredError):
                 held = True
             except OUTAGE as error:
@@ -240,8 +247,15 @@ class Executor:
                 group.remember_moves(self._cache)
                 self._land(group, bases)
                 return
+        self._give_up(group, VersionConflict() if held else Unavailable())
+
+    def _give_up(self, group: Group, reason: Problem) -> None:
+        """Refuse a group, and what has waited as long behind it."""
         for waiting in group.waiting:
-            waiting.refuse(VersionConflict() if held else Unavailable())
+            waiting.refuse(reason)
+        for waiting in self._queue:
+            if waiting.since + GIVE_UP_AFTER_SECONDS < time.monotonic():
+                waiting.refuse(Unavailable())
 
     async def _looked_up(self, db: Connection, group: Group) -> Group:
         """Return the group with what is stored for its keys; of commands with the same key, the first."""

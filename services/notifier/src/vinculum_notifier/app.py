@@ -16,6 +16,7 @@ from vinculum_shared.http import parked, serving
 from vinculum_shared.http.openapi import OpenApi
 from vinculum_shared.http.paging import cursor_cipher
 from vinculum_shared.http.principals import Verifier
+from vinculum_shared.postgres import lent
 from vinculum_shared.problems import Unavailable
 
 DESCRIPTION: Final = """\
@@ -46,10 +47,12 @@ def create_app(settings: Settings) -> FastAPI:
         checks={"started": has_started},
         able_without=("unsubscriptions",),
         openapi=OpenApi(DESCRIPTION, examples=EXAMPLES),
+        answer_seconds=database.QUERY_MS_MAX / 1_000,
     )
 
 
 async def has_started(request: Request) -> None:
     """Fail until the first start is on record: what happens before counts as history."""
-    if not await request.state.pool.fetchval(STARTED):
-        raise Unavailable("The first start is not on record yet; the part `consume` makes it.")
+    async with lent(request.state.pool) as db:
+        if not await db.fetchval(STARTED):
+            raise Unavailable("The first start is not on record yet; the part `consume` makes it.")

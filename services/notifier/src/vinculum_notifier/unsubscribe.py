@@ -33,7 +33,7 @@ from vinculum_shared.contracts.contacts import Email
 from vinculum_shared.contracts.topics import Topic
 from vinculum_shared.http.openapi import PUBLIC
 from vinculum_shared.http.snapshots import FOR_TENANT, of_tenant
-from vinculum_shared.postgres import OUTAGE, Pool
+from vinculum_shared.postgres import OUTAGE, Pool, lent
 from vinculum_shared.recipients import wants
 from vinculum_shared.signed import Signed
 from vinculum_shared.supervision import beat, set_within, waiting_for, working
@@ -117,7 +117,7 @@ async def unsubscribe(token: str, request: Request) -> HTMLResponse:
     wish = Unsubscription.opened(request.state.settings.unsubscribe_key, token)
     if wish is None:
         return invalid_link(request)
-    async with request.state.pool.acquire() as db, db.transaction():
+    async with lent(request.state.pool) as db, db.transaction():
         await db.execute(FOR_TENANT, wish.tenant)
         known = await look(db, wish.tenant, *wish.streams)
         if not wish.is_replaced(known):

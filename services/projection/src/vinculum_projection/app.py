@@ -17,6 +17,7 @@ from vinculum_shared.http import parked, serving
 from vinculum_shared.http.openapi import OpenApi
 from vinculum_shared.http.paging import cursor_cipher
 from vinculum_shared.http.principals import Verifier
+from vinculum_shared.postgres import lent
 
 DESCRIPTION: Final = """\
 Queries over the read models: accounts, contacts, links, related accounts, access and history.
@@ -52,11 +53,13 @@ def create_app(settings: Settings) -> FastAPI:
         ],
         checks={"postgres": schema_is_there},
         openapi=OpenApi(DESCRIPTION, examples=EXAMPLES),
+        answer_seconds=database.QUERY_MS_MAX / 1_000,
     )
 
 
 async def schema_is_there(request: Request) -> None:
-    await request.state.pool.execute(SCHEMA_IS_THERE)
+    async with lent(request.state.pool) as db:
+        await db.execute(SCHEMA_IS_THERE)
 
 
 SCHEMA_IS_THERE: LiteralString = "SELECT FROM subscription LIMIT 1"

@@ -1,7 +1,8 @@
 """How far the read models have got, and how far behind the log that is."""
 
+import asyncio
 from datetime import datetime
-from typing import LiteralString
+from typing import Final, LiteralString
 
 import httpx2
 import structlog
@@ -11,6 +12,7 @@ from vinculum_projection.reading import Observer
 from vinculum_shared.http.documented import Documented
 
 log = structlog.get_logger()
+LOG_SECONDS_MAX: Final = 1.0
 router = APIRouter(prefix="/v1", tags=["operations"])
 
 
@@ -36,9 +38,10 @@ async def get_freshness(request: Request, read: Observer) -> Freshness:
     assert applied is not None
     lag_events, lag_seconds = None, None
     try:
-        lag = await request.state.subscription.freshness(read.tenant)
+        async with asyncio.timeout(LOG_SECONDS_MAX):
+            lag = await request.state.subscription.freshness(read.tenant)
         lag_events, lag_seconds = lag.lag_events, lag.lag_seconds
-    except httpx2.HTTPError as error:
+    except (httpx2.HTTPError, TimeoutError) as error:
         log.warning("log_unavailable", reason=type(error).__name__)
     return Freshness(**applied, lag_events=lag_events, lag_seconds=lag_seconds)
 

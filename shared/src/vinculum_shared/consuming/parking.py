@@ -17,7 +17,7 @@ from vinculum_shared.consuming import metrics
 from vinculum_shared.consuming.event_log import EventLog, Line
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event
-from vinculum_shared.postgres import Connection, Pool, columns
+from vinculum_shared.postgres import Connection, Pool, columns, lent
 
 log = structlog.get_logger()
 
@@ -102,9 +102,10 @@ async def refuse_too_many(connection: Connection, tenants: Collection[str]) -> N
 
 async def replay(pool: Pool, event_log: EventLog, apply: Apply, tenant: str, stream: str) -> int:
     """Apply a stream's parked events in order, as far as that goes. Returns how many are left."""
-    positions = [row["position"] for row in await pool.fetch(OF_STREAM, tenant, stream)]
+    async with lent(pool) as connection:
+        positions = [row["position"] for row in await connection.fetch(OF_STREAM, tenant, stream)]
     lines = [line for position in positions for line in await event_log.after(tenant, position - 1, limit=1)]
-    async with pool.acquire() as connection, connection.transaction():
+    async with lent(pool) as connection, connection.transaction():
         await connection.execute(HOLD_TENANT, tenant)
         for line in lines:
             try:

@@ -7,6 +7,7 @@ from typing import Any, Final
 from starlette.requests import Request
 
 from vinculum_shared import supervision
+from vinculum_shared.deadlines import Deadline
 from vinculum_shared.postgres import OUTAGE
 from vinculum_shared.problems import Problem, Unavailable
 
@@ -33,15 +34,18 @@ def live() -> dict[str, Any]:
 
 async def ready(request: Request, checks: Mapping[str, Check], able_without: Collection[str] = ()) -> dict[str, Any]:
     """Say that all is there that the service needs; what a part in `able_without` waits for is said and no more."""
-    results = await asyncio.gather(
-        *(asyncio.wait_for(check(request), CHECK_SECONDS_MAX) for check in checks.values()), return_exceptions=True
-    )
+    results = await asyncio.gather(*(_in_time(check, request) for check in checks.values()), return_exceptions=True)
     failed = {name: _words(result) for name, result in zip(checks, results, strict=True) if result}
     restarting, waiting = supervision.unready()
     failed |= restarting | {part: what for part, what in waiting.items() if part not in able_without}
     if failed:
         raise NotReady(_sentences(failed), checks=failed)
     return {"status": "ok"} | ({"waiting": waiting} if waiting else {})
+
+
+async def _in_time(check: Check, request: Request) -> None:
+    with Deadline(CHECK_SECONDS_MAX):
+        await check(request)
 
 
 def _words(error: BaseException) -> str:

@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
-from typing import Annotated, LiteralString
+from typing import Annotated, Final, LiteralString
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request
 
+from vinculum_shared import deadlines
 from vinculum_shared.http.documented import Documented
 from vinculum_shared.http.openapi import raises
 from vinculum_shared.http.paging import Page, Paged
@@ -67,12 +68,14 @@ def routes(observing: Viewing, operating: Viewing) -> APIRouter:
         stream = await view.db.fetchval(STREAM, view.tenant, event_id)
         if stream is None:
             raise ParkedNotFound
+        deadlines.extend(REPLAY_SECONDS_MAX)
         left = await request.state.subscription.replay(view.tenant, stream)
         return Replayed(stream=stream, left=left)
 
     return router
 
 
+REPLAY_SECONDS_MAX: Final = 60.0
 LIST: LiteralString = """
     SELECT event_id AS id, stream, position, type, reason, parked_at
     FROM parked WHERE tenant = $1 AND position > $2

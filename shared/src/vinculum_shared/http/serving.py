@@ -1,10 +1,10 @@
 """The anatomy that the three services' HTTP applications share."""
 
-import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from math import inf
 from typing import Any, Final
 
 import orjson
@@ -21,9 +21,11 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from vinculum_shared import metrics, problems, telemetry
+from vinculum_shared.deadlines import Deadline
 from vinculum_shared.http import api_docs, health, requests
 from vinculum_shared.http.health import Check
 from vinculum_shared.http.openapi import PUBLIC, OpenApi, operation_id
+from vinculum_shared.postgres import OUTAGE
 from vinculum_shared.problems import (
     FieldError,
     Forbidden,
@@ -35,12 +37,14 @@ from vinculum_shared.problems import (
     TooLarge,
     TooSlow,
     Unauthorized,
+    Unavailable,
 )
 
 log = structlog.get_logger()
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 BODY_SECONDS_MAX: Final = 60.0
+ANSWER_SECONDS_MAX: Final = 10.0
 
 SECURITY_HEADERS: Final = (
     (b"cache-control", b"no-store"),
@@ -59,6 +63,7 @@ def create_app(
     checks: Mapping[str, Check],
     openapi: OpenApi,
     able_without: Collection[str] = (),
+    answer_seconds: float = ANSWER_SECONDS_MAX,
     larger_bodies: Mapping[str, int] | None = None,
 ) -> FastAPI:
     """Make a service's application.
@@ -83,7 +88,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.add_middleware(BodyLimit, larger=larger_bodies or {})
+    app.add_middleware(Limits, answer_seconds=answer_seconds, larger=larger_bodies or {})
     app.add_middleware(Answers)
     app.add_exception_handler(Problem, answer_problem)
     app.add_exception_handler(HTTPException, answer_http_exception)
@@ -170,41 +175,76 @@ async def answer_invalid_body(_: Request, error: Exception) -> Response:
     return problem_response(problems.invalid(error.errors()))
 
 
-class BodyLimit:
-    """413 for a body over its path's limit, before it is in memory; 408 for one that doesn't come."""
+class Limits:
+    """413 for a body over its path's limit, before it is in memory; 408 for one that is slow; 503 for a slow answer.
 
-    def __init__(self, app: ASGIApp, larger: Mapping[str, int], seconds_max: float = BODY_SECONDS_MAX) -> None:
+    The time to answer counts from the end of the body to the beginning of the answer, which may be a stream.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        answer_seconds: float = ANSWER_SECONDS_MAX,
+        body_seconds: float = BODY_SECONDS_MAX,
+        larger: Mapping[str, int],
+    ) -> None:
         self.app = app
+        self.answer_seconds = answer_seconds
+        self.body_seconds = body_seconds
         self.larger = larger
-        self.seconds_max = seconds_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        limit = self.larger.get(scope["path"], BODY_BYTES_MAX)
-        if int(Headers(scope=scope).get("content-length", 0)) > limit:
-            await problem_response(TooLarge(bytes_max=limit))(scope, receive, send)
+        bytes_max = self.larger.get(scope["path"], BODY_BYTES_MAX)
+        if int(Headers(scope=scope).get("content-length", 0)) > bytes_max:
+            await problem_response(TooLarge(bytes_max=bytes_max))(scope, receive, send)
             return
-        received, complete = 0, False
-        deadline = asyncio.get_running_loop().time() + self.seconds_max
+        exchange = Exchange(receive, send, bytes_max, self)
+        try:
+            with Deadline(self.answer_seconds) as exchange.deadline:
+                await self.app(scope, exchange.receive, exchange.send)
+        except TimeoutError:
+            if exchange.answering or not exchange.reading:
+                raise
+            await problem_response(TooSlow())(scope, receive, send)
 
-        async def receive_limited() -> Message:
-            nonlocal received, complete
-            if complete:
-                return await receive()
-            try:
-                async with asyncio.timeout_at(deadline):
-                    message = await receive()
-            except TimeoutError:
-                raise TooSlow from None
-            received += len(message.get("body", b""))
-            complete = not message.get("more_body", False)
-            if received > limit:
-                raise TooLarge(bytes_max=limit)
-            return message
 
-        await self.app(scope, receive_limited, send)
+class Exchange:
+    """A request and its answer, as far as they have come."""
+
+    deadline: Deadline
+
+    def __init__(self, receive: Receive, send: Send, bytes_max: int, limits: Limits) -> None:
+        self._receive = receive
+        self._send = send
+        self._bytes_max = self._bytes_left = bytes_max
+        self._limits = limits
+        self._body_at = time.monotonic() + limits.body_seconds
+        self._complete = False
+        self.reading = False
+        self.answering = False
+
+    async def receive(self) -> Message:
+        if self._complete:
+            return await self._receive()
+        self.reading, self.deadline.at = True, self._body_at
+        message = await self._receive()
+        self.reading = False
+        self.deadline.at = inf if self.answering else time.monotonic() + self._limits.answer_seconds
+        self._complete = not message.get("more_body", False)
+        self._bytes_left -= len(message.get("body", b""))
+        if self._bytes_left < 0:
+            raise TooLarge(bytes_max=self._bytes_max)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if not self.answering:
+            self.answering = True
+            self.deadline.at = self._body_at if self.reading else inf
+        await self._send(message)
 
 
 class Answers:
@@ -240,14 +280,23 @@ class Answers:
                 await self.app(scope, receive, send_answer)
             except ClientDisconnect:
                 return
-            except Exception:
-                log.exception("request_failed", route=route(scope))
+            except Exception as error:
+                problem = failed(error, route(scope))
                 if status:
                     raise
-                await problem_response(Internal())(scope, receive, send_answer)
+                await problem_response(problem)(scope, receive, send_answer)
             finally:
                 method = scope["method"] if scope["method"] in metrics.METHODS else "other"
                 metrics.HTTP_SECONDS.labels(method, route(scope), status).observe(time.perf_counter() - began)
+
+
+def failed(error: Exception, where: str) -> Problem:
+    """Log a failure that nobody handled, and return what the caller is told."""
+    if isinstance(error, OUTAGE):
+        log.warning("request_unanswered", route=where, reason=type(error).__name__)
+        return Unavailable()
+    log.error("request_failed", route=where, exc_info=error)
+    return Internal()
 
 
 def route(scope: Scope) -> str:

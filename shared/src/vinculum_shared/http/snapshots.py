@@ -7,13 +7,13 @@ from typing import Annotated, Final, LiteralString
 
 from fastapi import Query
 
-from vinculum_shared.postgres import OUTAGE, Connection, Pool
-from vinculum_shared.problems import Retriable, Unavailable
+from vinculum_shared import deadlines
+from vinculum_shared.postgres import Connection, Pool, lent
+from vinculum_shared.problems import Retriable
 
 WAIT_SECONDS_MAX: Final = 2.0
 PAUSE_SECONDS_MIN: Final = 0.005
 PAUSE_SECONDS_MAX: Final = 0.1
-ACQUIRE_SECONDS_MAX: Final = 2.0
 
 POSITION_MAX: Final = 2**63 - 1
 MinPosition = Annotated[int, Query(ge=0, le=POSITION_MAX, description="Wait until the answer has this position.")]
@@ -30,23 +30,16 @@ class ProjectionBehind(Retriable):
 
 @asynccontextmanager
 async def of_tenant(pool: Pool, tenant: str) -> AsyncIterator[Connection]:
-    """Read one tenant in one snapshot: row level security shows this transaction nothing of any other.
-
-    Unavailable: Postgres is away, or took longer than a query may.
-    """
-    try:
-        async with (
-            pool.acquire(timeout=ACQUIRE_SECONDS_MAX) as db,
-            db.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            await db.execute(FOR_TENANT, tenant)
-            yield db
-    except OUTAGE as error:
-        raise Unavailable from error
+    """Read one tenant in one snapshot: row level security shows this transaction nothing of any other."""
+    async with lent(pool) as db, db.transaction(isolation="repeatable_read", readonly=True):
+        await db.execute(FOR_TENANT, tenant)
+        yield db
 
 
 async def reach(pool: Pool, tenant: str, min_position: int) -> None:
     """Wait until the tenant's events up to this one are applied, by whichever process does it."""
+    if min_position:
+        deadlines.extend(WAIT_SECONDS_MAX)
     loop = asyncio.get_running_loop()
     deadline, pause_seconds = loop.time() + WAIT_SECONDS_MAX, PAUSE_SECONDS_MIN
     while min_position and (position := await applied(pool, tenant)) < min_position:

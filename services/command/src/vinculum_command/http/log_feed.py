@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import orjson
@@ -16,14 +16,16 @@ from vinculum_command.http.answers import LogEventIds, LogPositions
 from vinculum_command.http.callers import Bearer, may_read
 from vinculum_command.http.openapi import AppliedPositions, body_schema
 from vinculum_command.reading import Filter, Line
+from vinculum_shared import deadlines
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.contracts.envelope import NDJSON
+from vinculum_shared.deadlines import Deadline
 from vinculum_shared.http.openapi import SCHEMA
 from vinculum_shared.http.principals import Principal, bearer
 from vinculum_shared.http.readers import OPERATORS, READERS
 from vinculum_shared.http.requests import json_object
 from vinculum_shared.http.snapshots import of_tenant
-from vinculum_shared.postgres import Connection, Pool
+from vinculum_shared.postgres import OUTAGE, Connection, Pool, lent
 from vinculum_shared.problems import Forbidden, Invalid, TooMany, Unauthorized, Unavailable
 from vinculum_shared.supervision import set_within
 
@@ -34,6 +36,7 @@ PAGE_MAX: Final = 1_000
 WAIT_SECONDS_MAX: Final = 30
 KEEP_ALIVE_SECONDS: Final = 15.0
 LOOK_SECONDS: Final = 4.0  # until a reader learns of what no doorbell was heard for, or that its rights have ended
+READ_SECONDS_MAX: Final = 10.0
 PAUSE_SECONDS: Final = 1.0  # of a stream, when Postgres did not answer it
 RECONNECT_MS: Final = 2_000  # how long a browser waits before it opens a stream again
 STREAMS_MAX: Final = 500
@@ -71,7 +74,7 @@ async def read_log(
     only = Filter(_types(types), account_id, contact_id)
     if principal.kind == "service" and principal.tenant is None:
         _of_all_tenants(principal, only)
-        async with cast(Pool, request.state.log).acquire() as db:
+        async with lent(request.state.log) as db:
             lines = await reading.log_of_all(db, _place(after), limit, personal=principal.sees_personal)
         return _page(lines, None)
     feed = Feed(request, principal, only)
@@ -113,7 +116,7 @@ async def _positions_of(request: Request, principal: Principal) -> AsyncIterator
     """Open the log of the one tenant whose positions the caller may know, or of all."""
     if principal.kind == "service" and principal.tenant is None:
         _of_all_tenants(principal, Filter())
-        async with cast(Pool, request.state.log).acquire() as db:
+        async with lent(request.state.log) as db:
             yield db, None
     else:
         async with of_tenant(request.state.reader, principal.the_tenant) as db:
@@ -142,11 +145,13 @@ class Feed:
             yield db
 
     async def look(self, after: int, limit: int) -> tuple[list[Line], int]:
-        async with self.allowed(self._pool) as db:
-            return await reading.log(db, self._tenant, after, limit, only=self._only, personal=self._personal)
+        with Deadline(READ_SECONDS_MAX):
+            async with self.allowed(self._pool) as db:
+                return await reading.log(db, self._tenant, after, limit, only=self._only, personal=self._personal)
 
     async def page(self, after: int, limit: int, wait: float) -> tuple[list[Line], int]:
         """Give what is there; if nothing is, wait for it."""
+        deadlines.extend(wait)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait
         with self._news.of(self._tenant) as news:
@@ -175,7 +180,7 @@ class Feed:
             while not self._stop.is_set():
                 try:
                     lines, after = await self.page(after, PAGE_MAX, KEEP_ALIVE_SECONDS)
-                except Unavailable:
+                except (Unavailable, *OUTAGE):
                     lines = []
                     await set_within(self._stop, PAUSE_SECONDS)
                 except (Unauthorized, Forbidden):
