@@ -21,7 +21,8 @@ from vinculum_shared.consuming.subscription import Subscription
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.kafka import OPEN, Security
-from vinculum_shared.postgres import Connection, columns
+from vinculum_shared.postgres import OUTAGE, Connection, columns
+from vinculum_shared.supervision import set_within, supervise
 from vinculum_shared.token_file import TokenFile
 
 TOPIC = "vinculum.events.v1"
@@ -58,12 +59,16 @@ async def main(url: str, bootstrap: str, log: str, token: str, topic: str = TOPI
             pool, event_log, count, bootstrap=bootstrap, security=security(os.environ), topic=topic, group=group
         )
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(subscription.run(stop))
-            while not stop.is_set():
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), timeout=2.0)
-                for row in await pool.fetch(PROOF):
-                    print(row["tenant"], row["position"], "each event once" if row["complete"] else "WRONG", flush=True)
+            tasks.create_task(supervise("subscription", subscription.run, stop))
+            while not await set_within(stop, 2.0):
+                with suppress(*OUTAGE):
+                    for row in await pool.fetch(PROOF):
+                        print(
+                            row["tenant"],
+                            row["position"],
+                            "each event once" if row["complete"] else "WRONG",
+                            flush=True,
+                        )
 
 
 asyncio.run(main(*sys.argv[1:]))

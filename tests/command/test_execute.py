@@ -16,8 +16,10 @@ from vinculum_command.domain.links import PutLink, UnlinkContact
 from vinculum_command.domain.rejections import ContactAlreadyLinked, ContactRequired
 from vinculum_command.domain.tenants import ChangePolicy
 from vinculum_command.outcomes import Answer, IdempotencyKeyReused, Waiting
+from vinculum_shared import failpoints
 from vinculum_shared.contracts.links import ContactLinked
 from vinculum_shared.contracts.values import AccountId, ContactId
+from vinculum_shared.problems import Unavailable
 
 
 def new_account() -> AccountId:
@@ -185,3 +187,17 @@ async def test_of_two_commands_with_one_key_the_first_wins(store: Store, postgre
     first, second = await overtakable(store, postgres, "k")
     assert first.answer.result().position == 4
     assert isinstance(second.answer.exception(), IdempotencyKeyReused)
+
+
+async def test_an_executor_that_fails_answers_whoever_waits_and_goes_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had in hand may have been carried out; the same key tells."""
+    await store.register("acme", "dynamics")
+    account_id = new_account()
+    monkeypatch.setattr(failpoints, "reach", failpoints.armed("execute.after_append=raise"))
+    with pytest.raises(Unavailable):
+        await store.give("acme", CreateAccount(id=account_id, name="A"), key="k")
+    answer = await store.give("acme", CreateAccount(id=account_id, name="A"), key="k")
+    assert answer.id == str(account_id)
+    assert [event.position for event in await store.log("acme")] == [1, 2, 3, 4]

@@ -21,6 +21,7 @@ from vinculum_shared.contracts import envelope
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.postgres import Pool
+from vinculum_shared.supervision import supervise
 
 PLATFORM: Final = Caller(kind="platform", id="vinculum")
 SERVICE: Final = Caller(kind="service", id="crm", scopes=frozenset({"commands", "admin"}))
@@ -82,7 +83,7 @@ async def executing(url: Any) -> AsyncIterator[Store]:
     """Run one more executor on a database, as another process would: it hears nothing of the others."""
     pool = await appender_pool(url, unsafe_durability=True)
     executor, stop = Executor(pool, "test"), asyncio.Event()
-    running = asyncio.create_task(executor.run(stop))
+    running = asyncio.create_task(supervise("executor", executor.run, stop))
     try:
         yield Store(url, pool, executor)
     finally:
