@@ -4,10 +4,9 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, Self, cast
 
 import orjson
 import structlog
@@ -92,22 +91,30 @@ def command_routes() -> APIRouter:
     return router
 
 
-class Asked(NamedTuple):
-    """A command as a request asks for it."""
+class Options(NamedTuple):
+    """What the headers and the query of a request say of its command. `expected` is the version that If-Match names."""
 
-    order: Order
     key: str | None
+    expected: int | None
     dry_run: bool
 
+    @classmethod
+    def of(cls, request: Request) -> Self:
+        key = checked_key(request.headers.get("idempotency-key"), "Idempotency-Key")
+        return cls(key, version_of(request.headers.get("if-match")), is_dry_run(request))
 
-Reading = Callable[[Request, type[Command]], Awaitable[Asked]]
+
+Reading = Callable[[Request, type[Command]], Awaitable[tuple[Order, Options]]]
 
 
 def endpoint(command: type[Command], read: Reading) -> Callable[[Request], Awaitable[Response]]:
     async def run(request: Request) -> Response:
-        (order, key, dry_run), executor = await read(request, command), cast(Executor, request.state.executor)
+        (order, options), executor = await read(request, command), cast(Executor, request.state.executor)
         try:
-            answer = await ((await executor.dry_run([order]))[0] if dry_run else executor.execute(order, key))
+            if options.dry_run:
+                answer = await (await executor.dry_run([order]))[0]
+            else:
+                answer = await executor.execute(order, options.key)
         except Problem as problem:
             metrics.COMMANDS.labels(command.__name__, problem.code).inc()
             raise
@@ -117,36 +124,30 @@ def endpoint(command: type[Command], read: Reading) -> Callable[[Request], Await
     return run
 
 
-async def by_bearer(request: Request, command: type[Command]) -> Asked:
+async def by_bearer(request: Request, command: type[Command]) -> tuple[Order, Options]:
     """Read a command of the bearer's. What is wrong with it is told to those who may give it, and to nobody else."""
     principal = await bearer(request, request.query_params.get("tenant"))
     authorise(as_caller(principal), command)
     try:
         refuse_unknown_parameters(request, PARAMETERS_KNOWN)
-        order = ordered(command, await json_object(request), principal, in_path=request.path_params)
-        return asked(request, order)
+        options, fields = Options.of(request), await json_object(request)
+        order = ordered(command, fields, principal, in_path=request.path_params, expected=options.expected)
     except Problem:
         authorise(as_caller(await standing(request, principal)), command)
         raise
+    return order, options
 
 
-async def by_token(request: Request, command: type[Command]) -> Asked:
+async def by_token(request: Request, command: type[Command]) -> tuple[Order, Options]:
     """Read an invitation. No bearer is needed: its token is the proof."""
     refuse_unknown_parameters(request, {"dry_run"})
-    body = Acceptance.model_validate(await json_object(request))
-    key = cast(SecretStr, request.state.invitation_key)
-    invitation = Invitation.read(key, body.token, datetime.now(UTC))
+    options, body = Options.of(request), Acceptance.model_validate(await json_object(request))
+    invitation = Invitation.read(cast(SecretStr, request.state.invitation_key), body.token, datetime.now(UTC))
     if invitation is None:
         raise InvitationInvalid
     accept = command.model_validate(invitation.model_dump(exclude={"tenant", "expires_at"}))
-    return asked(request, given(invitation.tenant, accept, Caller(kind="contact", id=str(invitation.contact_id))))
-
-
-def asked(request: Request, order: Order) -> Asked:
-    """Add what the headers and the query say of a command."""
-    key = checked_key(request.headers.get("idempotency-key"), "Idempotency-Key")
-    expected = version_of(request.headers.get("if-match"))
-    return Asked(replace(order, expected=expected) if expected is not None else order, key, is_dry_run(request))
+    caller = Caller(kind="contact", id=str(invitation.contact_id))
+    return given(invitation.tenant, accept, caller, options.expected), options
 
 
 def ordered(
@@ -155,6 +156,7 @@ def ordered(
     principal: Principal,
     *,
     in_path: Mapping[str, str] = MappingProxyType({}),
+    expected: int | None = None,
 ) -> Order:
     """Read a command of a caller, from outside. A field has one place: what the path has, the body has not."""
     twice = [
@@ -171,11 +173,11 @@ def ordered(
                 raise nothing_at(str(each["loc"][0])) from None
         raise invalid(error.errors()) from None
     tenant = parsed.tenant if isinstance(parsed, RegisterTenant) else principal.the_tenant
-    return given(tenant, parsed, as_caller(principal))
+    return given(tenant, parsed, as_caller(principal), expected)
 
 
-def given(tenant: str, command: Command, caller: Caller) -> Order:
-    return Order(tenant, command, caller, datetime.now(UTC), traceparent=telemetry.traceparent.get())
+def given(tenant: str, command: Command, caller: Caller, expected: int | None = None) -> Order:
+    return Order(tenant, command, caller, datetime.now(UTC), traceparent=telemetry.traceparent.get(), expected=expected)
 
 
 def checked_key(key: Any, where: str) -> str | None:
