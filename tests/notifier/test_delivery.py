@@ -22,7 +22,7 @@ from vinculum_notifier.ledger import RETRY_FOR, Claimed, Turns
 from vinculum_shared.contracts.contacts import ContactDeactivated
 from vinculum_shared.contracts.events import Recipient
 from vinculum_shared.contracts.links import PortalAccessChanged
-from vinculum_shared.contracts.records import RecordCreated, RecordReminded, RecordSent
+from vinculum_shared.contracts.records import RecordReminded, RecordSent
 from vinculum_shared.contracts.tenants import TenantChanged, TenantSettings
 
 pytestmark = pytest.mark.integration
@@ -475,10 +475,8 @@ async def test_a_name_that_looks_like_an_encoded_header_is_only_a_name(notifier:
 async def test_only_whole_lines_and_stuffed_dots_go_over_the_wire(notifier: Notifier, mails: MailServer) -> None:
     """A line of a dot alone ends no mail early, and no line break stands alone (S13)."""
     firm = Billing.with_addresses("anna@example.com")
-    account = firm.account_id = firm.account(". . .")
-    firm.link(account, firm.contact_id, "invoice")
-    title = RecordCreated(record_id=firm.invoice_id, account_id=account, type="invoice", title=".")
-    firm.log.commit(title)
+    dot = TenantSettings(name=".")  # which the text has on a line of its own
+    firm.log.commit(TenantChanged(tenant="acme", before=TenantSettings(name="Acme"), after=dot))
     firm.remind()
     await notifier.apply(firm.log)
     await notifier.deliver()
