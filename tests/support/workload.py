@@ -152,7 +152,7 @@ class Workload:
             operation.outcome, operation.answer = "ok", said
             self.acknowledged += 1
             LEARN.get(operation.command, nothing)(firm, operation.fields)
-        elif status == 409 or said["code"] in {"contact_not_linked", "too_many_invitations"}:
+        elif status == 409 or codes(said) & {"contact_not_linked", "too_many_invitations"}:
             operation.outcome, operation.answer = "fail", said
         elif status == 429 or status >= 500:
             operation.unclear += status >= 500
@@ -337,3 +337,8 @@ POSSIBLE: Final[tuple[tuple[Callable[[Firm, random.Random], tuple[str, Json]], i
     (reopen, 2),
     (change_address, 1),
 )
+
+
+def codes(problem: Json) -> set[str]:
+    """Return a problem's code, and those of its errors: a transfer names what isn't linked at its own field."""
+    return {problem["code"], *(error["code"] for error in problem.get("errors", ()))}
