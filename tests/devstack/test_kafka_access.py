@@ -151,7 +151,11 @@ async def test_the_sample_subscriber_reads_with_its_credentials(
         await database.close()
         own.commit(ContactLinked(account_id=AccountId(uuid4()), contact_id=ContactId(uuid4())))
         await reading.publish(broker.clients, topic, "acme", own.lines, broker.security(RELAY))
-        assert await process.stdout.readline() == b"acme 1 each event once\n"
+        async for line in process.stdout:  # beside what it logs
+            if line == b"acme 1 each event once\n":
+                break
+        else:
+            pytest.fail("it ended without having counted the event")
         process.terminate()
         await process.wait()
 

@@ -42,6 +42,7 @@ async def test_an_account_is_as_its_last_event_says(projection: Projection) -> N
         "archived": True,
         "created_at": "2026-01-01T00:00:02Z",
         "version": 3,
+        "held": False,
         "parked": False,
     }
 

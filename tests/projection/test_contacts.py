@@ -60,6 +60,7 @@ async def test_a_contact_is_as_its_last_event_says(projection: Projection) -> No
         "active": False,
         "created_at": "2026-01-01T00:00:02Z",
         "version": 6,
+        "held": False,
         "parked": False,
     }
 
