@@ -81,7 +81,7 @@ BATCH: Final[Schema] = {
     "parameters": [DRY_RUN, TENANT],
     "requestBody": {
         "required": True,
-        "description": "Commands, a JSON object a line. At most 10,000 lines of 1 MiB, and 16 MiB in all.",
+        "description": "Commands, a JSON object a line; 16 MiB in all.",
         "content": {NDJSON: {"schema": {"$ref": SCHEMA.format(model="BatchLine")}}},
     },
 }
