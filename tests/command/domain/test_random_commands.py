@@ -140,7 +140,7 @@ def create_contact(contact_id: UUID, address: str | None, linked: list[UUID]) ->
 
 
 def link_contacts(account_id: UUID, contact_ids: list[UUID], *, primary: bool) -> Step:
-    links = [{"contact_id": each, "primary": primary} for each in contact_ids]
+    links = [{"contact_id": each, "primary": primary and each == contact_ids[0]} for each in contact_ids]
     return command(LinkContacts, account_id=account_id, contacts=links)
 
 
@@ -171,8 +171,8 @@ without_invitations: st.SearchStrategy[Step] = st.one_of(
     st.builds(partial(of_linked_address, SetPortalAccess), indexes, numbers, login=rarely.map(lambda off: not off)),
     st.builds(partial(command, ChangeAccount), account_id=accounts, name=st.sampled_from("AB")),
     st.builds(partial(command, ChangeContact), contact_id=contacts, first_name=st.sampled_from("AB")),
-    st.builds(link_contacts, accounts, st.lists(contacts, min_size=1, max_size=3), primary=flags),
-    st.builds(link_accounts, contacts, st.lists(accounts, min_size=1, max_size=3), primary=flags),
+    st.builds(link_contacts, accounts, st.lists(contacts, min_size=1, max_size=3, unique=True), primary=flags),
+    st.builds(link_accounts, contacts, st.lists(accounts, min_size=1, max_size=3, unique=True), primary=flags),
     st.builds(partial(command, PutLink), **pairs, primary=flags),
     st.builds(partial(of_link, UnlinkContact), indexes),
     st.builds(partial(command, TransferContact), contact_id=contacts, from_account_id=accounts, to_account_id=accounts),
@@ -185,8 +185,8 @@ without_invitations: st.SearchStrategy[Step] = st.one_of(
     st.builds(partial(of_link, SetPermissions), indexes, features=features),
     st.builds(partial(of_link, SetNotifications), indexes, topics=topics),
     st.builds(partial(of_linked_address, SetNotifications), indexes, numbers, topics=topics),
-    st.builds(create_account, new_accounts, st.lists(contacts, max_size=2), new_contacts, addresses),
-    st.builds(create_contact, new_contacts, st.none() | addresses, st.lists(accounts, max_size=2)),
+    st.builds(create_account, new_accounts, st.lists(contacts, max_size=2, unique=True), new_contacts, addresses),
+    st.builds(create_contact, new_contacts, st.none() | addresses, st.lists(accounts, max_size=2, unique=True)),
 )
 steps = without_invitations | st.builds(accept, indexes, old=rarely)
 profiles = st.sampled_from(get_args(Profile))
