@@ -11,9 +11,12 @@ import pytest
 from pydantic import SecretStr
 
 from support.paused import PausablePostgres
+from vinculum_notifier.database import WORK_MS_MAX
+from vinculum_projection.database import APPLY_MS_MAX
 from vinculum_shared import postgres as module
 from vinculum_shared.deadlines import Deadline
 from vinculum_shared.postgres import (
+    GRACE_SECONDS,
     OUTAGE,
     Connection,
     RefusedByPostgresError,
@@ -22,6 +25,7 @@ from vinculum_shared.postgres import (
     connect_pool,
     lent,
 )
+from vinculum_shared.supervision import HEARTBEAT_SECONDS_MAX
 
 pytestmark = pytest.mark.integration
 
@@ -193,3 +197,8 @@ async def test_a_connection_that_is_given_back_in_time_is_kept(url: SecretStr) -
                     pids.add(await db.fetchval("SELECT pg_backend_pid()"))
             assert not deadline.expired
         assert len(pids) == 1
+
+
+@pytest.mark.parametrize("statement_ms_max", [APPLY_MS_MAX, WORK_MS_MAX])
+def test_a_reader_that_waits_for_a_paused_postgres_is_not_taken_for_one_that_hangs(statement_ms_max: int) -> None:
+    assert statement_ms_max / 1_000 + GRACE_SECONDS < HEARTBEAT_SECONDS_MAX

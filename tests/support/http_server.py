@@ -15,10 +15,21 @@ from vinculum_shared.lifecycle import Server
 
 @asynccontextmanager
 async def served(
-    app: ASGIApp, lifespan: Literal["on", "off"] = "off", http: type[asyncio.Protocol] = BoundedHttpProtocol
+    app: ASGIApp,
+    lifespan: Literal["on", "off"] = "off",
+    http: type[asyncio.Protocol] = BoundedHttpProtocol,
+    connections_max: int | None = None,
 ) -> AsyncIterator[str]:
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http=http, log_config=None, lifespan=lifespan, ws="none", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app,
+        http=http,
+        log_config=None,
+        lifespan=lifespan,
+        ws="none",
+        limit_concurrency=connections_max,
+        timeout_graceful_shutdown=1,
+    )
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(Server(config, stop).serve(sockets=[listener]))

@@ -24,7 +24,7 @@ from starlette.applications import Starlette
 
 from vinculum_shared import metrics, supervision, telemetry
 from vinculum_shared.http import operations
-from vinculum_shared.http.protocol import BoundedHttpProtocol
+from vinculum_shared.http.protocol import BoundedHttpProtocol, Connections
 from vinculum_shared.settings import ServiceSettings
 from vinculum_shared.telemetry import OperatorError
 
@@ -115,6 +115,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, config: uvicorn.Config, stop: asyncio.Event, state: Mapping[str, Any] | None = None) -> None:
         super().__init__(config)
+        self.server_state = Connections()
         self._stop = stop
         self._state = state or {}
 

@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 CONNECT_DEADLINE_SECONDS: Final = 60.0
 CONNECT_BACKOFF_SECONDS_MAX: Final = 2.0
+GRACE_SECONDS: Final = 5.0  # in which Postgres is to say that it has given up a statement
 OUTAGE: Final = (
     OSError,
     TimeoutError,
@@ -83,7 +84,7 @@ async def connect_pool(
             min_size=1,
             max_size=size,
             timeout=10.0,
-            command_timeout=statement_timeout_ms / 1_000 + 5.0,
+            command_timeout=statement_timeout_ms / 1_000 + GRACE_SECONDS,
             server_settings=settings,
             init=init,
             reset=reset,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.unit
 
 class Hasty(BoundedHttpProtocol):
     head_seconds_max = 0.3
+    read_seconds_max = 0.3
 
 
 async def echo(request: Request) -> Response:
@@ -42,9 +43,14 @@ async def stream(_: Request) -> Response:
     return StreamingResponse(lines())
 
 
+async def refuse(_: Request) -> Response:
+    return PlainTextResponse("refused", status_code=401)
+
+
 @pytest.fixture
 async def connection() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     routes = [Route("/", echo, methods=["POST"]), Route("/hanging", hang), Route("/stream", stream)]
+    routes.append(Route("/refused", refuse, methods=["POST"]))
     app = Starlette(routes=routes, exception_handlers={Problem: answer_problem})
     app.add_middleware(Limits, larger={}, body_seconds=0.3, answer_seconds=0.3)
     app.add_middleware(Answers)
@@ -70,15 +76,9 @@ async def test_a_connection_that_says_nothing_is_closed(connection: Connection) 
 
 
 async def test_headers_that_trickle_are_not_waited_for(connection: Connection) -> None:
-    reader, writer = connection
+    _, writer = connection
     writer.write(b"POST / HTTP/1.1\r\nHost: vinculum\r\n")
-    closed = asyncio.create_task(until_closed(reader))
-    for number in range(500):
-        if closed.done():
-            break
-        writer.write(b"X-%d: y\r\n" % number)
-        await asyncio.wait([closed], timeout=0.02)
-    assert await closed == b""
+    await trickle(b"X: y\r\n", *connection)
 
 
 async def test_headers_without_end_are_refused(connection: Connection) -> None:
@@ -128,3 +128,102 @@ async def test_an_answer_that_has_begun_may_take_longer(connection: Connection) 
     writer.write(b"GET /stream HTTP/1.1\r\nHost: vinculum\r\n\r\n")
     answer = await asyncio.wait_for(reader.readuntil(b"ended"), 20.0)
     assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_request_is_served_however_many_connections_are_silent_or_slow() -> None:
+    app = Starlette(routes=[Route("/", echo, methods=["POST"])], exception_handlers={Problem: answer_problem})
+    app.add_middleware(Limits, larger={})
+    head = b"POST / HTTP/1.1\r\nHost: vinculum\r\nContent-Length: 3\r\n"
+    async with served(app, connections_max=20) as url, AsyncExitStack() as opened:
+        port = urlsplit(url).port
+
+        async def send(data: bytes) -> asyncio.StreamReader:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            opened.callback(writer.close)
+            writer.write(data)
+            return reader
+
+        for begun in [b"", head, head + b"\r\na"] * 20:
+            await send(begun)
+        for _ in range(10):
+            reader = await send(head + b"\r\nabc")
+            assert (await asyncio.wait_for(reader.readuntil(b"abc"), 20.0)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_connection_that_is_being_answered_makes_no_room() -> None:
+    go_on = asyncio.Event()
+
+    async def late(request: Request) -> Response:
+        await go_on.wait()
+        return PlainTextResponse(await request.body())
+
+    async with (
+        served(Starlette(routes=[Route("/", late, methods=["POST"])]), connections_max=20) as url,
+        AsyncExitStack() as opened,
+    ):
+        port = urlsplit(url).port
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        opened.callback(writer.close)
+        writer.write(b"POST / HTTP/1.1\r\nHost: vinculum\r\nContent-Length: 3\r\n\r\nabc")
+        for _ in range(60):
+            _, silent = await asyncio.open_connection("127.0.0.1", port)
+            opened.callback(silent.close)
+        go_on.set()
+        assert (await asyncio.wait_for(reader.readuntil(b"abc"), 20.0)).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("path", [b"/refused", b"/"])
+async def test_what_trickles_in_after_an_answer_does_not_keep_the_connection(
+    connection: Connection, path: bytes
+) -> None:
+    reader, writer = connection
+    size = b"10000000" if path == b"/" else b"1000000"
+    writer.write(b"POST %b HTTP/1.1\r\nHost: vinculum\r\nContent-Length: %b\r\n\r\n" % (path, size))
+    await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20.0)
+    await trickle(b"x", *connection)
+
+
+async def test_line_breaks_do_not_keep_an_idle_connection(connection: Connection) -> None:
+    reader, writer = connection
+    writer.write(b"POST / HTTP/1.1\r\nHost: vinculum\r\nContent-Length: 3\r\n\r\nabc")
+    await asyncio.wait_for(reader.readuntil(b"abc"), 20.0)
+    await trickle(b"\r\n", *connection)
+
+
+async def trickle(data: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Send a little again and again, until the connection is closed."""
+    closed = asyncio.create_task(until_closed(reader))
+    async with asyncio.timeout(20.0):
+        while not closed.done():
+            writer.write(data)
+            await asyncio.wait([closed], timeout=0.02)
+
+
+async def test_a_connection_goes_on_after_an_answer_that_came_before_the_body(connection: Connection) -> None:
+    reader, writer = connection
+    for _ in range(3):
+        writer.write(b"POST /refused HTTP/1.1\r\nHost: vinculum\r\nContent-Length: 3\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readuntil(b"refused"), 20.0)).startswith(b"HTTP/1.1 401 ")
+        writer.write(b"abc")
+
+
+async def test_an_answer_that_nobody_reads_is_cut_off() -> None:
+    ended = asyncio.Event()
+
+    async def pour(_: Request) -> Response:
+        async def lines() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield b"x" * 65_536
+                    await asyncio.sleep(0)
+            finally:
+                ended.set()
+
+        return StreamingResponse(lines())
+
+    async with served(Starlette(routes=[Route("/", pour)]), http=Hasty) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: vinculum\r\n\r\n")
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20.0)
+        await asyncio.wait_for(ended.wait(), 20.0)
+        writer.close()

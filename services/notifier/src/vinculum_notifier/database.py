@@ -10,7 +10,7 @@ HTTP: Final = "vinculum_notifier_http"
 WORKER: Final = "vinculum_notifier_worker"
 HTTP_CONNECTIONS: Final = 8
 QUERY_MS_MAX: Final = 5_000
-WORK_MS_MAX: Final = 60_000
+WORK_MS_MAX: Final = 30_000
 
 
 async def http_pool(settings: Settings) -> Pool:

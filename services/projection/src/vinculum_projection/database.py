@@ -26,7 +26,7 @@ CONSUMER: Final = "vinculum_projection_consumer"
 READER_CONNECTIONS: Final = 16
 CONSUMER_CONNECTIONS: Final = 4
 QUERY_MS_MAX: Final = 2_000
-APPLY_MS_MAX: Final = 60_000
+APPLY_MS_MAX: Final = 30_000
 
 
 async def reader_pool(settings: Settings) -> Pool:
