@@ -1,6 +1,18 @@
+import os
+
 import structlog
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["support.servers", "support.paused", "support.log_server", "support.tokens"]
 
 # With its defaults, structlog draws all the locals beside a traceback, which keeps the event loop for seconds.
 structlog.configure(processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])
+
+# What somebody has set for a stack of their own must not reach the services that are tested here.
+STEERING = ("VINCULUM_TEST_", "VINCULUM_FAULT_")
+for name in [name for name in os.environ if name.startswith("VINCULUM_") and not name.startswith(STEERING)]:
+    del os.environ[name]
+
+# How long an example takes says something of the machine, not of the code.
+settings.register_profile("any machine", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")

@@ -12,7 +12,7 @@ import pytest
 from support.stack import Stack
 from support.tenant import Tenant, link
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.acceptance]
 
 ROUNDS: Final = 25
 AT_ONCE: Final = 8  # rounds; each has its own account, so that rounds are in no other's way

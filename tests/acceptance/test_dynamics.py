@@ -7,7 +7,7 @@ import pytest
 from support.stack import Stack
 from support.tenant import Tenant, link, names, types
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.acceptance]
 
 
 @pytest.fixture

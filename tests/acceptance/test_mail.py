@@ -11,7 +11,7 @@ from support.stack import Stack
 from support.tenant import Tenant, invitation_token, link, text, types
 from support.waiting import until
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.acceptance]
 
 
 def due(days: int) -> str:

@@ -20,10 +20,10 @@ from support.tenant import Tenant, link
 from support.waiting import until
 from vinculum_devstack import ports
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.acceptance]
 
 SERVICES: Final = ("command", "projection", "notifier")
-STOP_SECONDS_MAX: Final = 15.0
+STOP_SECONDS_MAX: Final = 30.0
 WORKERS: Final = 16
 ENOUGH: Final = 200  # commands answered, before the service is told to end
 
@@ -104,7 +104,7 @@ async def another_command_service(stack: Stack, log: Path) -> AsyncIterator[tupl
             return False
 
     try:
-        await until(ready, 60.0)
+        await until(ready)
         yield url, process
     finally:
         if process.returncode is None:

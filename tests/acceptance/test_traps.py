@@ -7,7 +7,7 @@ import pytest
 from support.stack import Stack
 from support.tenant import invitation_token, link, types
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.acceptance]
 
 
 async def test_trap_1_the_last_contact_stays_however_it_is_to_be_taken_away(stack: Stack) -> None:

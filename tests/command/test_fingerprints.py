@@ -50,7 +50,7 @@ def processes() -> Iterator[list[Process]]:
 
 
 @pytest.mark.parametrize("command", COMMANDS.values())
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_is_the_same_in_every_process(command: type[Command], data: st.DataObject, processes: list[Process]) -> None:
     body = data.draw(sent(command))

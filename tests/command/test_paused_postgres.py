@@ -14,7 +14,7 @@ from support.waiting import until
 
 pytestmark = pytest.mark.integration
 
-SLACK_SECONDS = 5.0  # of a machine that is busy
+SLACK_SECONDS = 10.0  # of a machine that is busy
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ async def test_commands_and_questions_are_answered_in_time_and_a_key_tells_what_
         answers = [await firm.ask("POST", "/accounts", body, headers={"Idempotency-Key": key}) for key in keys]
         return all(answer.status_code == 201 for answer in answers)
 
-    await until(all_done, 60)
+    await until(all_done)
     answer = await firm.ask("GET", "/log", params={"types": "AccountCreated", "limit": 1_000})
     assert answer.text.count('"A"') == len(keys)
 

@@ -67,7 +67,7 @@ async def records(settings: Settings, count: int, tenant: str | None = None) -> 
     try:
         consumer.assign([TopicPartition(settings.topic, partition) for partition in range(settings.topic_partitions)])
         found: list[ConsumerRecord] = []
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while len(found) < count:
                 for batch in (await consumer.getmany(timeout_ms=200)).values():
                     found += [record for record in batch if tenant in {None, record.key.decode()}]

@@ -34,7 +34,7 @@ counts: Final = st.integers(1, 2**31 - 1)
 
 
 @pytest.mark.parametrize("event_type", EVENT_TYPES.values())
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), event_id=st.uuids(), cause=causes, position=st.integers(1, 2**53), number=counts, at=instants)
 def test_what_is_written_is_read_the_same(
     event_type: type[Event], data: st.DataObject, event_id: Any, cause: Cause, position: int, number: int, at: datetime

@@ -105,7 +105,6 @@ async def test_northwind_is_91_accounts_with_a_contact_each(service: Service, tm
     assert await firm.position() == before
 
 
-@pytest.mark.timeout(300)
 async def test_the_committees_come_in_whole_and_again_without_a_change(service: Service, tmp_path: Path) -> None:
     """And the accounts that are related through the busiest treasurer are those that the file tells."""
     firm = await tenant(service, tmp_path, "teamleader")

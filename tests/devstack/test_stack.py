@@ -17,7 +17,7 @@ import pytest
 
 from vinculum_devstack import ports
 
-pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.acceptance]
 
 EVERYTHING = ["command", "kafka", "mail-sink", "notifier", "postgres", "projection", "service-tokens"]
 SECONDS_MAX = 60.0

@@ -21,7 +21,7 @@ from support.workload import Firm, Workload
 
 log = structlog.get_logger()
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults]
 
 Outage = tuple[Server, Kind]
 
@@ -79,7 +79,7 @@ async def test_reads_topic_and_ledger_are_fresh_again_once_the_last_server_is_ba
         await readable(system, firm, *firm.accounts)
     log.info("fresh_again", first="-".join(first), second="-".join(second), seconds=round(seconds, 1))
     assert seconds < FRESH_SECONDS_MAX
-    await until(system.all_ready, 60.0)
+    await until(system.all_ready)
 
 
 def account() -> dict[str, Any]:
@@ -99,4 +99,4 @@ async def readable(system: LinkedSystem, firm: Firm, *accounts: str) -> None:
             answers = [await http.get(f"/v1/accounts/{each}", headers=headers) for each in accounts]
             return all(answer.is_success for answer in answers)
 
-        await until(shown, 60.0)
+        await until(shown)

@@ -357,7 +357,7 @@ async def test_several_deliverers_share_the_ledger(notifier: Notifier, mails: Ma
         return len(mails.taken) >= len(addresses)
 
     async with notifier.delivering(), notifier.delivering():
-        await until(all_taken, seconds=90)
+        await until(all_taken)
     assert sorted(to for to, _ in mails.taken) == sorted(addresses)
 
 

@@ -53,7 +53,7 @@ async def process(settings: Settings, part: str, failpoints: str = "") -> AsyncI
 
 async def stopped(started: asyncio.subprocess.Process) -> int:
     started.send_signal(signal.SIGTERM)
-    return await asyncio.wait_for(started.wait(), 15)
+    return await asyncio.wait_for(started.wait(), 90)
 
 
 @pytest.mark.faults

@@ -193,7 +193,7 @@ def test_the_message_id_depends_on_event_recipient_and_topic_alone(settings: Set
 
 
 @given(NAMES, NAMES)
-@hypothesis.settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis.settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example("Rossi, Bianchi, Verdi, Neri & Figli, Società di consulenza", "2026/17")
 @example("Studio Legale e Tributario Rossi, Bianchi, Verdi, Neri & Figli, Associazione Professionale", "2026/17")
 @example(HOSTILE, HOSTILE)

@@ -17,7 +17,7 @@ from vinculum_projection import database
 
 pytestmark = pytest.mark.integration
 
-SLACK_SECONDS = 4.0  # of a machine that is busy
+SLACK_SECONDS = 10.0  # of a machine that is busy
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ async def test_what_is_used_is_terminated_first() -> None:
             try:
                 await hang()
             finally:
-                await asyncio.wait_for(used.terminated.wait(), 20)
+                await asyncio.wait_for(used.terminated.wait(), 90)
 
     with pytest.raises(TimeoutError):
         await work()

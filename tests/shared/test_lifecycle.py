@@ -50,7 +50,7 @@ async def ended(process: Process) -> list[dict[str, Any]]:
 async def serving() -> AsyncIterator[tuple[Process, httpx2.AsyncClient]]:
     port = free_port()
     process = await start("serve", TINY_PORT=str(port))
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20.0) as http:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60.0) as http:
 
         async def answers() -> bool:
             try:
@@ -71,7 +71,7 @@ async def running(part: str, **environment: str) -> AsyncIterator[tuple[Process,
     port = free_port()
     process = await start(part, TINY_METRICS_PORT=str(port), **environment)
     try:
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20.0) as http:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60.0) as http:
 
             async def answers() -> bool:
                 try:

@@ -54,7 +54,7 @@ class Subscribers:
         async def there() -> bool:
             return await self.reached() >= position
 
-        await until(there, seconds=40.0)
+        await until(there)
         proof = await self.database.fetchrow(PROOF)
         assert proof is not None
         assert tuple(proof) == (position, position, position * (position + 1) // 2)

@@ -140,7 +140,7 @@ class LinkedSystem(System):
                 part = self._part_of(server)
                 await asyncio.to_thread(part.initialise)
                 self.processes.start(part.program)
-                await until(lambda: self._answers(server), 60.0)
+                await until(lambda: self._answers(server))
             case "paused":
                 self._resume(server)
             case "cut":

@@ -87,11 +87,11 @@ class Reader:
     async def position(self, tenant: str) -> int:
         return await self.pool.fetchval("SELECT position FROM subscription WHERE tenant = $1", tenant) or 0
 
-    async def reached(self, tenant: str, position: int, seconds: float = 20.0) -> None:
+    async def reached(self, tenant: str, position: int) -> None:
         async def there() -> bool:
             return await self.position(tenant) >= position
 
-        await until(there, seconds)
+        await until(there)
 
     async def has_joined(self) -> bool:
         """Whether it has been given partitions, ever: a new reader begins them at their ends."""

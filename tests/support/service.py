@@ -103,7 +103,7 @@ async def command_service(admin_url: str, issuer: Issuer) -> AsyncIterator[Servi
         stop = asyncio.Event()
         serving = asyncio.create_task(serve_http(create_app(settings, stop), settings, stop))
         try:
-            async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as http:
+            async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
                 await ready(http, serving)
                 yield Service(http, issuer, settings)
         finally:

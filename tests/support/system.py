@@ -59,7 +59,7 @@ SECOND: Final = "-2"
 """Ends the name of a second process of a part."""
 
 PARTITIONS: Final = 2  # fewer than tenants: they share them
-DRAIN_SECONDS: Final = 60.0
+DRAIN_SECONDS: Final = 180.0
 DEATH_SECONDS: Final = 30.0
 
 

@@ -66,14 +66,14 @@ class Workload:
             finally:
                 stop.set()
 
-    async def more(self, count: int, seconds: float = 60.0) -> None:
+    async def more(self, count: int) -> None:
         """Wait until so many more commands are acknowledged."""
         goal = self.acknowledged + count
 
         async def reached() -> bool:
             return self.acknowledged >= goal
 
-        await until(reached, seconds)
+        await until(reached)
 
     async def register(self, http: httpx2.AsyncClient, profile: str, **fields: Any) -> Firm:
         firm = Firm(f"{profile}-{uuid4().hex[:8]}", profile, str(uuid4()))

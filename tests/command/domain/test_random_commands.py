@@ -200,7 +200,7 @@ MANY: Final = {"max_accounts_per_contact": None, "contact_requires_account": Fal
 overridden = st.sampled_from([{}, OPEN, MANY, OPEN | MANY])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(profiles, overridden, st.lists(steps, min_size=20, max_size=60))
 def test_the_rules_hold_whatever_comes(profile: Profile, overrides: dict[str, Any], some: list[Step]) -> None:
     case = founded(profile, **overrides)
@@ -219,7 +219,7 @@ def test_the_rules_hold_whatever_comes(profile: Profile, overrides: dict[str, An
         assert case.loads <= 3
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(profiles, st.lists(without_invitations, min_size=10, max_size=30), st.integers(2, 5))
 def test_commands_decided_together_come_out_as_if_decided_one_by_one(
     profile: Profile, some: list[Step], size: int

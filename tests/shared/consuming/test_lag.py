@@ -58,5 +58,5 @@ async def test_while_the_topic_is_gone_events_are_read_from_the_log_at_once(
         await admin.close()
         reader.subscription.compare_seconds = 3_600.0
         recorded(log, "acme", 5)
-        await reader.reached("acme", 10, seconds=60.0)
+        await reader.reached("acme", 10)
     assert await reader.applied("acme") == list(range(1, 11))

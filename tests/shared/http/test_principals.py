@@ -99,7 +99,7 @@ CLAIMS = ("iss", "aud", "sub", "kind", "tenant", "exp", "nbf", "iat", "roles", "
 @given(claim=st.sampled_from(CLAIMS), value=SCALARS | st.lists(SCALARS) | st.dictionaries(st.text(), SCALARS))
 @example(claim="exp", value=str(2**40))
 @example(claim="sub", value="s\x00")
-@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_claim_of_any_type_is_understood_or_refused(
     issuer: Issuer, verifier: Verifier, claim: str, value: object
 ) -> None:
@@ -161,7 +161,7 @@ async def test_es256_is_accepted_and_rsa_is_not(tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_token_that_was_changed_anywhere_is_refused(
     issuer: Issuer, verifier: Verifier, data: st.DataObject
 ) -> None:
@@ -172,7 +172,7 @@ async def test_a_token_that_was_changed_anywhere_is_refused(
 
 
 @given(st.text())
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_what_is_no_token_is_refused(verifier: Verifier, token: str) -> None:
     assert await refused(verifier, token)
 
