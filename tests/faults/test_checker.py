@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from support.checker import EVERYTHING, Report, check
+from support.checker import EVERYTHING, Report, check, notifications
 from support.evidence import Evidence, Mail, Record
 from support.fold import parsed
 from support.history import Operation
@@ -328,6 +328,15 @@ def test_a_copy_of_a_mail_is_explained_by_a_kill_if_it_has_the_same_message_id()
     assert check(operations(), found, extra_copies=1).wrong == []
     found.mails[1] = MAIL._replace(message_id="<2@example.com>")
     assert any("Message-IDs" in wrong for wrong in check(operations(), found, extra_copies=1).wrong)
+
+
+def test_an_unconfirmed_mail_is_explained_by_a_kill_and_a_change_since_then() -> None:
+    row = SENT | {"outcome": "sent_unconfirmed"}
+    archived = event(6, "account_archived", f"account/{ACCOUNT}", 2, 3, "1/1")
+    assert notifications([*EVENTS, archived], [row], [MAIL], extra_copies=1).wrong == []
+    assert notifications([*EVENTS, archived], [row], [], extra_copies=1).wrong == []
+    assert notifications([*EVENTS, archived], [row], [MAIL]).wrong
+    assert notifications(EVENTS, [row], [MAIL], extra_copies=1).wrong
 
 
 def test_what_was_never_sent_is_missed_where_it_should_have_been() -> None:

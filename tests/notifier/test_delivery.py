@@ -16,8 +16,8 @@ from support.billing import Billing
 from support.mail_server import CUT, MailServer
 from support.notifier import Notifier
 from support.waiting import until
-from vinculum_notifier import ledger, smtp
-from vinculum_notifier.delivery import RETRY_LONGEST, Deliverer, retry_delay
+from vinculum_notifier import delivery, ledger, smtp
+from vinculum_notifier.delivery import MAILS_AT_ONCE, RETRY_LONGEST, Deliverer, retry_delay
 from vinculum_notifier.ledger import RETRY_FOR, Claimed, Turns
 from vinculum_shared.contracts.contacts import ContactDeactivated
 from vinculum_shared.contracts.events import Recipient
@@ -395,6 +395,19 @@ async def test_invitations_leave_room_for_other_mail(notifier: Notifier) -> None
     assert [each.mail.topic for each in claimed] == ["invitation", "invitation", "invoice"]
     claimed = await ledger.claim(notifier.pool, 3, Turns(), invitations_max=0)
     assert claimed == []
+
+
+async def test_a_place_that_becomes_free_is_taken_at_once(
+    notifier: Notifier, mails: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More invitations wait than may be under way; the deliverer doesn't look at the ledger by itself meanwhile."""
+    monkeypatch.setattr(delivery, "POLL_SECONDS", 3_600.0)
+    firm = Billing.with_addresses("anna@example.com")
+    for _ in range(3 * MAILS_AT_ONCE):
+        firm.invite()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    assert len(mails.taken) == 1, "all but the last are superseded"
 
 
 async def test_a_claim_reads_as_much_however_many_mails_of_a_tenant_are_due(notifier: Notifier, postgres: str) -> None:

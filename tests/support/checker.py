@@ -49,7 +49,7 @@ def check(
 
     `never_sent` are positions that the topic lacks, `forged` what it has from somebody else; one that was made anew
     begins anywhere. Of each mail there may be `extra_copies`: as many as a deliverer was killed while it may have been
-    between the server's answer and its own record.
+    between the server's answer and its own record. A mail that is no longer due after that is `sent_unconfirmed`.
     """
     report = Report()
     report += commands(operations, found)
@@ -299,12 +299,13 @@ def mailed(row: Json, due: Due, last_change: Mapping[str, int], came: list[str],
         if outcome != due.outcome or came:
             yield f"is {outcome} with {len(came)} mails, should be {due.outcome} with none"
         return
-    if outcome not in {"sent", "skipped"}:
+    stopped = {"skipped", "sent_unconfirmed"} if extra_copies else {"skipped"}
+    if outcome not in {"sent", *stopped}:
         yield f"is {outcome}, should have been sent"
     if outcome == "sent" and not came:
         yield "is said to be sent, and never came"
-    if outcome == "skipped" and not any(last_change.get(stream, 0) > due.position for stream in due.streams):
-        yield f"is skipped ({row['reason']}), and nothing has changed"
+    if outcome in stopped and not any(last_change.get(stream, 0) > due.position for stream in due.streams):
+        yield f"is {outcome} ({row['reason']}), and nothing has changed"
     if len(came) > (outcome == "sent") + extra_copies:
         yield f"came {len(came)} times"
     if len(set(came)) > 1:

@@ -60,7 +60,7 @@ SECOND: Final = "-2"
 
 PARTITIONS: Final = 2  # fewer than tenants: they share them
 DRAIN_SECONDS: Final = 180.0
-DEATH_SECONDS: Final = 30.0
+DEATH_SECONDS: Final = 120.0
 
 
 class System:

@@ -29,7 +29,7 @@ from vinculum_shared import telemetry
 from vinculum_shared.failpoints import reach
 from vinculum_shared.metrics import Lag, showing
 from vinculum_shared.postgres import OUTAGE, Pool
-from vinculum_shared.supervision import beat, set_within, waiting_for, working
+from vinculum_shared.supervision import set_within, waiting_for, working
 
 log = structlog.get_logger()
 
@@ -38,8 +38,7 @@ INVITATIONS_AT_ONCE: Final = 12
 """The rest is kept for other mail, however many invitations there are."""
 POLL_SECONDS: Final = 0.25
 GATHER_SECONDS: Final = 0.02
-"""Between two claims, so that one serves several mails."""
-BEAT_SECONDS: Final = 5.0
+"""After a mail has ended, so that one claim serves several."""
 RECORD_AGAIN_SECONDS: Final = 0.5
 TWIN_WAITS: Final = timedelta(seconds=1)
 RETRY_FIRST: Final = timedelta(seconds=5)
@@ -88,23 +87,26 @@ class Deliverer:
     async def run(self, stop: asyncio.Event) -> None:
         try:
             async with asyncio.TaskGroup() as group:
+                stopping = group.create_task(stop.wait())
                 while not stop.is_set():
-                    while len(self.under_way) == MAILS_AT_ONCE:
-                        beat()
-                        await asyncio.wait(self.under_way, timeout=BEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-                    due = await self.due(MAILS_AT_ONCE - len(self.under_way))
-                    for claimed in due:
+                    for claimed in await self.due():
                         task = group.create_task(self.attempt(claimed))
                         self.under_way[task] = claimed
                         task.add_done_callback(self.under_way.pop)
-                    await set_within(stop, GATHER_SECONDS if due else POLL_SECONDS)
+                    ended = [stopping, *self.under_way]
+                    await asyncio.wait(ended, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                    await set_within(stop, GATHER_SECONDS)
         finally:
             self.server.close()
 
-    async def due(self, limit: int) -> list[Claimed]:
+    async def due(self) -> list[Claimed]:
+        """Claim as many mails as there is room for."""
+        room = MAILS_AT_ONCE - len(self.under_way)
+        if not room:
+            return []
         invitations = sum(claimed.mail.topic == "invitation" for claimed in self.under_way.values())
         try:
-            due = await ledger.claim(self.pool, limit, self.turns, INVITATIONS_AT_ONCE - invitations)
+            due = await ledger.claim(self.pool, room, self.turns, INVITATIONS_AT_ONCE - invitations)
         except OUTAGE as error:
             log.warning("ledger_unavailable", reason=type(error).__name__)
             waiting_for("Postgres")
