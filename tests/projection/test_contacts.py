@@ -87,6 +87,8 @@ async def test_contacts_come_by_last_name_then_first_name(projection: Projection
         ({"letter": "#"}, ["Cher"]),
         ({"email": "ANN@example.com"}, ["Ann Smith"]),
         ({"email": "nn@example.com"}, []),
+        ({"email": "STRAßE@xn--mnchen-3ya.example"}, ["Zoë Smithers"]),
+        ({"email": "strasse@münchen.example"}, []),
         ({"email": "ann@example.com", "letter": "#"}, []),
     ],
 )
@@ -95,7 +97,7 @@ async def test_contacts_are_found_by_name_letter_and_address(
 ) -> None:
     firm = Firm.registered()
     firm.contact("Ann", "Smith", "Ann@Example.com")
-    firm.contact("Zoë", "Smithers")
+    firm.contact("Zoë", "Smithers", "straße@münchen.example")
     firm.contact("Cher", None)
     await projection.deliver(firm.log)
 

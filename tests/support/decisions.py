@@ -4,7 +4,6 @@ Heads are loaded, decided upon and folded as `execute` and `verify` do it. Each 
 that it moves are compared with a fold of its events in their JSON form: every test shows both as well.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -39,6 +38,7 @@ from vinculum_command.domain.tenants import RegisterTenant
 from vinculum_command.event_store import absent
 from vinculum_command.verify import fold
 from vinculum_shared.contracts import envelope
+from vinculum_shared.contracts.addresses import address_hash
 from vinculum_shared.contracts.events import Actor, Event
 from vinculum_shared.contracts.tenants import Profile
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId
@@ -302,7 +302,7 @@ class Case:
 
 
 def hashed(address: str) -> str:
-    return hashlib.sha256(address.lower().encode()).hexdigest()
+    return address_hash(b"key", address)
 
 
 def new(*addresses: str, **fields: Any) -> dict[str, Any]:

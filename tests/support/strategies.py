@@ -111,6 +111,9 @@ def text(metadata: Sequence[Any]) -> SearchStrategy[str]:
         case values.IN_A_LINE:
             some = st.text(IN_A_LINE, min_size=shortest, max_size=min(longest, SHORT))
             return some.filter(lambda each: not each.isspace())
+        case values.ADDRESS:  # a command takes only what is one
+            local = st.text(st.characters(categories=("L", "N")), min_size=1, max_size=SHORT)
+            return st.builds("{}@{}".format, local, st.sampled_from(("example.com", "Münch-en.example", "例え.test")))
         case values.LOCALE:  # a command takes only those that exist
             return st.sampled_from(("en", "it", "it-CH", "it-AT", "ro-RO"))
         case values.CURRENCY:

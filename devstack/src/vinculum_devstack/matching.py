@@ -16,6 +16,7 @@ import orjson
 
 from vinculum_devstack.tables import DETAIL, Row
 from vinculum_shared.contracts.accounts import AccountChanged, AccountCreated, AccountProfile
+from vinculum_shared.contracts.addresses import comparable
 from vinculum_shared.contracts.contacts import (
     ContactChanged,
     ContactCreated,
@@ -220,6 +221,6 @@ def _account_keys(name: str | None, external_id: str | None) -> Iterator[str]:
 def _contact_keys(name: str | None, addresses: Iterable[str | None] = ()) -> Iterator[str]:
     for address in addresses:
         if address:
-            yield f"contact/email/{address.casefold()}"
+            yield f"contact/email/{comparable(address)}"
     if name:
         yield f"contact/name/{name}"

@@ -6,7 +6,7 @@ from typing import ClassVar
 from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from vinculum_shared.contracts.values import Address
+from vinculum_shared.contracts.addresses import NewAddress
 from vinculum_shared.settings import ServiceSettings
 
 
@@ -24,7 +24,7 @@ class Settings(ServiceSettings):
 
     smtp_url: SecretStr
     """smtp://[name:password@]host[:port], or smtps:// for TLS from the start."""
-    mail_from: Address
+    mail_from: NewAddress
     """The sender's address; its name is the tenant's."""
     public_url: str
     """Where mail programs reach this service, for links to unsubscribe."""

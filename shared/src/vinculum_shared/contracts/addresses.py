@@ -1,18 +1,68 @@
-"""E-mail addresses: when two are the same one."""
+"""Email addresses: what is one, and when two are the same."""
 
 import hashlib
 import hmac
-import string
-from typing import Final
+import re
+import unicodedata
+from contextlib import suppress
+from functools import lru_cache
+from typing import Annotated, Final
 
-_ASCII_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+import email_validator
+from email_validator import EmailNotValidError, validate_email
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
+
+from vinculum_shared.contracts.values import INVISIBLE, Address
+
+# Whether mail can reach a domain is not asked here: firms have addresses at names that are only known inside.
+email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
+
+_LABEL: Final = "[a-z0-9]+(?:-[a-z0-9]+)*"
+PLAIN: Final = re.compile(rf"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@(?:{_LABEL}\.)+[a-z]{{2,}}", re.IGNORECASE | re.ASCII)
+PLAIN_LENGTH_MAX: Final = 64  # no part of a shorter address is too long
+"""Most addresses are of this form, of which the library has nothing to say."""
+
+_INVISIBLE: Final = re.compile(f"[{INVISIBLE}]")
 
 
 def comparable(address: str) -> str:
-    """Return the form by which addresses are compared: only the case of ASCII letters doesn't count."""
-    return address.translate(_ASCII_LOWER)
+    """Return the form by which addresses are compared: neither case, nor how Unicode or IDNA spell it, counts.
+
+    What is not an address, such as half of one in a search, has such a form too.
+    """
+    if _plain(address):
+        return address.lower()
+    with suppress(EmailNotValidError):
+        address = _normalized(address)
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", address).lower())
 
 
 def address_hash(key: bytes, address: str) -> str:
     """Return the keyed hash of an address: the same for all ways to write it, and telling nobody without the key."""
     return hmac.new(key, comparable(address).encode(), hashlib.sha256).hexdigest()
+
+
+def check(address: object) -> object:
+    """Return an address as it was given. Raise what a validator raises, with the reason in words, if it is none."""
+    if isinstance(address, str) and not _plain(address):
+        try:
+            _normalized(address)
+        except EmailNotValidError as error:
+            raise PydanticCustomError("not_an_address", str(error)) from None
+        if _INVISIBLE.search(address):
+            raise PydanticCustomError("not_an_address", "An email address can't have invisible characters.")
+    return address
+
+
+def _plain(address: str) -> bool:
+    return len(address) <= PLAIN_LENGTH_MAX and PLAIN.fullmatch(address) is not None
+
+
+@lru_cache(maxsize=16_384)
+def _normalized(address: str) -> str:
+    return validate_email(address, check_deliverability=False, strict=True).normalized
+
+
+NewAddress = Annotated[Address, BeforeValidator(check)]
+"""An address that comes from outside. Events keep any that was one when they were written."""

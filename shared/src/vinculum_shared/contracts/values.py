@@ -84,6 +84,11 @@ Count = Annotated[int, Strict()]
 # Control characters have no place in a name, and would end up in mail headers; and blanks alone are no name.
 _CONTROLS: Final = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
 IN_A_LINE: Final = rf"^[^{_CONTROLS}]*[^\s{_CONTROLS}][^{_CONTROLS}]*$"
+# Unicode's Default_Ignorable_Code_Point: soft hyphen, zero-width and bidirectional marks, fillers and the like.
+INVISIBLE: Final = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
 Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH_MAX, pattern=IN_A_LINE)]
 Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH_MAX, pattern=r"^[^\x00]*$")]
 Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_:.-]{0,63}$")]
@@ -96,14 +101,10 @@ Key = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=IN_A
 ExternalIds = Annotated[dict[Key, Name], Field(max_length=20)]
 ExternalIdsPatch = dict[Key, Name | None]
 Phones = Annotated[tuple[Name, ...], Field(max_length=20)]
-Address = Annotated[
-    str,
-    StringConstraints(
-        max_length=254,
-        pattern=r'^[^\s@<>()\[\],;:\\"\x00-\x1f\x7f-\x9f]{1,64}@[^\s@<>()\[\],;:\\"\x00-\x1f\x7f-\x9f.]+(\.[^\s@<>()\[\],;:\\"\x00-\x1f\x7f-\x9f.]+)+$',
-    ),
-]
-"""An e-mail address as it was typed. Mail goes to just this; `login/…` compares its canonical form."""
+_NOT_IN_ADDRESSES: Final = r"""\s@<>()\[\],;:\\"\x00-\x1f\x7f-\x9f"""
+ADDRESS: Final = rf"^[^{_NOT_IN_ADDRESSES}]{{1,64}}@[^{_NOT_IN_ADDRESSES}.]+(\.[^{_NOT_IN_ADDRESSES}.]+)+$"
+Address = Annotated[str, StringConstraints(max_length=254, pattern=ADDRESS)]
+"""An email address as it was typed. Mail goes to just this; `login/…` compares its canonical form."""
 
 
 def _readable(details: dict[str, JsonValue]) -> dict[str, JsonValue]:

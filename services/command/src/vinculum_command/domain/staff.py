@@ -9,6 +9,7 @@ from vinculum_command.domain.commands import Command, Decision, Needs, Rejection
 from vinculum_command.domain.heads.staff import Admins, StaffUser
 from vinculum_command.domain.heads.view import Heads, Readable
 from vinculum_command.domain.rejections import IdTaken, LastAdmin, StaffInactive, StaffNotFound
+from vinculum_shared.contracts.addresses import NewAddress
 from vinculum_shared.contracts.staff import (
     Limits,
     Role,
@@ -17,7 +18,7 @@ from vinculum_shared.contracts.staff import (
     StaffUserChanged,
     StaffUserDeactivated,
 )
-from vinculum_shared.contracts.values import Address, Name, StaffId
+from vinculum_shared.contracts.values import Name, StaffId
 
 
 class AddStaffUser(Command):
@@ -30,7 +31,7 @@ class AddStaffUser(Command):
 
     id: StaffId = Field(default_factory=new_id)
     name: Name
-    email: Address
+    email: NewAddress
     roles: tuple[Role, ...] = Field(min_length=1, max_length=5)
     limits: Limits = Limits()
 
@@ -49,7 +50,7 @@ class ChangeStaffUser(Command):
 
     staff_id: StaffId
     name: Name = ""
-    email: Address = ""
+    email: NewAddress = ""
     roles: tuple[Role, ...] = Field(default=(), min_length=1, max_length=5)
     limits: Limits = Limits()
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import Field, JsonValue, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, JsonValue, ValidationInfo, field_validator
 
 from vinculum_command.domain.commands import Caution, Command, Decision, Needs, PolicyViolations, Rejections, new_id
 from vinculum_command.domain.heads.staff import StaffUser
@@ -12,6 +12,7 @@ from vinculum_command.domain.heads.view import Heads, Readable, Violations
 from vinculum_command.domain.policies import effective
 from vinculum_command.domain.rejections import IdTaken, TenantNotFound
 from vinculum_command.domain.standards import Locale
+from vinculum_shared.contracts.addresses import NewAddress, check
 from vinculum_shared.contracts.staff import StaffUserAdded
 from vinculum_shared.contracts.tenants import (
     Policy,
@@ -22,7 +23,9 @@ from vinculum_shared.contracts.tenants import (
     TenantRegistered,
     TenantSettings,
 )
-from vinculum_shared.contracts.values import Address, Input, Name, StaffId, TenantId
+from vinculum_shared.contracts.values import Input, Name, StaffId, TenantId
+
+NewReplyTo = Annotated[ReplyTo, BeforeValidator(check)]
 
 
 class PolicyTerms(Input):
@@ -43,7 +46,7 @@ class PolicyTerms(Input):
 class FirstAdmin(Input):
     id: StaffId = Field(default_factory=new_id)
     name: Name
-    email: Address
+    email: NewAddress
 
 
 class RegisterTenant(TenantSettings, PolicyTerms, Command):
@@ -56,6 +59,7 @@ class RegisterTenant(TenantSettings, PolicyTerms, Command):
 
     tenant: TenantId
     locale: Locale = "en"
+    reply_to: NewReplyTo | None = None
     admin: FirstAdmin
 
     def reads(self) -> Iterable[Readable]:
@@ -79,7 +83,7 @@ class ChangeTenant(TenantSettings, Command):
     tenant: TenantId
     name: Name = ""
     locale: Locale = "en"
-    reply_to: ReplyTo | None = None
+    reply_to: NewReplyTo | None = None
 
     def decide(self, heads: Heads) -> Decision:
         before = heads.tenant_settings

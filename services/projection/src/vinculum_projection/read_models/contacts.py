@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query
 from vinculum_projection.names import NO_NUL, folded, search_range, under, word_starts
 from vinculum_projection.names import letter as letter_of
 from vinculum_projection.reading import Reader, Search
+from vinculum_shared.contracts.addresses import comparable
 from vinculum_shared.contracts.contacts import (
     ContactChanged,
     ContactCreated,
@@ -80,7 +81,7 @@ async def apply(db: Connection, events: Sequence[Recorded[ContactEvent]]) -> Non
     words = [(*key, start) for key, starts in renamed.items() for start in starts]
     removed = [(*key, email_id) for key, c in changes.items() for email_id, email in c.emails.items() if not email]
     kept = [
-        (*key, e.email_id, e.address, (e.address or "").casefold(), e.address_hash, e.label, e.primary)
+        (*key, e.email_id, e.address, comparable(e.address or ""), e.address_hash, e.label, e.primary)
         for key, c in changes.items()
         for e in c.emails.values()
         if e
@@ -194,7 +195,7 @@ async def list_contacts(
 ) -> Page[Contact]:
     """List contacts by last name, then first name."""
     read.may_search_personal(query, letter, email)
-    reached = None if email is None else [row["contact_id"] for row in await read.rows(REACHED, email.casefold())]
+    reached = None if email is None else [row["contact_id"] for row in await read.rows(REACHED, comparable(email))]
     page = (*paging.after("", NIL), paging.limit + 1, under(letter), reached)
     first, last = search_range(query)
     found = await (read.rows(FOUND, *page, first, last) if first else read.rows(LISTED, *page))

@@ -13,8 +13,9 @@ from vinculum_command.domain.heads.links import Memberships
 from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX, Enumeration, Heads, Readable
 from vinculum_command.domain.notifications import ACCOUNTS_WARNED_OF_MAX, topics_reaching, uncovered
 from vinculum_command.domain.rejections import ContactInactive, EmailTaken, IdTaken, TooManyInvitations
+from vinculum_shared.contracts.addresses import NewAddress
 from vinculum_shared.contracts.contacts import Email, EmailAdded, EmailChanged, EmailRemoved
-from vinculum_shared.contracts.values import Address, ContactId, EmailId, Flag, Name
+from vinculum_shared.contracts.values import ContactId, EmailId, Flag, Name
 from vinculum_shared.problems import Invalid
 
 ADDRESSES_MAX: Final = 20
@@ -28,7 +29,7 @@ class AddEmail(Command):
 
     contact_id: ContactId
     id: EmailId = Field(default_factory=new_id)
-    address: Address
+    address: NewAddress
     label: Name | None = None
     primary: Flag = False
 
@@ -74,7 +75,7 @@ class ChangeEmail(Command):
 
     contact_id: ContactId
     email_id: EmailId
-    address: Address = ""
+    address: NewAddress = ""
     label: Name | None = None
     primary: Flag | None = None
 

@@ -11,11 +11,10 @@ from vinculum_command.domain.heads.links import Memberships
 from vinculum_command.domain.heads.view import Heads, Readable
 from vinculum_command.domain.rejections import ContactInactive, EmailTaken, IdTaken
 from vinculum_command.domain.standards import Locale
-from vinculum_shared.contracts.addresses import comparable
+from vinculum_shared.contracts.addresses import NewAddress, comparable
 from vinculum_shared.contracts.contacts import ContactChanged, ContactCreated, ContactProfile, Email
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.values import (
-    Address,
     ContactId,
     EmailId,
     ExternalIdsPatch,
@@ -30,7 +29,7 @@ from vinculum_shared.problems import invalid
 
 class NewEmail(Input):
     id: EmailId = Field(default_factory=new_id)
-    address: Address
+    address: NewAddress
     label: Name | None = None
     primary: Flag = False
 
