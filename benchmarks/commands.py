@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count, islice
 from time import perf_counter
 from typing import Final, LiteralString
@@ -17,10 +18,11 @@ from vinculum_command import event_store
 from vinculum_command.database import BY_INDEX
 from vinculum_command.domain.commands import Order
 from vinculum_command.event_store import Append, Key
-from vinculum_command.execute import Executor
+from vinculum_command.execute import Executor, lent_already
 from vinculum_command.group import Cache, Group, Hash
 from vinculum_command.outcomes import Answer, Waiting
 from vinculum_command.settings import Settings
+from vinculum_command.turns import Pace
 from vinculum_shared.postgres import Pool, columns, connect_pool
 
 CLIENTS: Final = (1, 16, 64, 256)
@@ -123,12 +125,14 @@ class Alone:
 
     async def decide(self, pool: Pool, number: int) -> None:
         """Decide as the executor does, each upon the one before, and keep what it would write."""
+        pace = Pace(partial(asyncio.sleep, 0))
         async with pool.acquire() as db:
             for order in islice(self.orders, number - len(self.decided)):
                 key = Key(order.tenant, "service/alone", str(order.command_id))
                 answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
                 group = Group([Waiting(order, key, answer)])
-                await group.decide(db, self.cache, self.hashed)
+                await group.decide(partial(lent_already, db), self.cache, self.hashed, pace)
+                await group.conclude(pace)
                 group.remember_moves(self.cache)
                 self.decided.append(group.append)
 

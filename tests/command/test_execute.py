@@ -1,20 +1,28 @@
 """Commands, given together or against one another, by one process or by two, on a real Postgres."""
 
 import asyncio
+import gc
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
+from pydantic import JsonValue
 
-from support.commands import Store, event_store, executing
+from support.commands import SERVICE, Store, event_store, executing
 from support.databases import as_admin
 from support.waiting import until
-from vinculum_command.domain.accounts import CreateAccount
+from vinculum_command.domain.accounts import ArchiveAccount, ChangeAccount, CreateAccount, RestoreAccount
+from vinculum_command.domain.commands import Order
 from vinculum_command.domain.contacts.creation import CreateContact
 from vinculum_command.domain.links import PutLink, UnlinkContact
 from vinculum_command.domain.rejections import ContactAlreadyLinked, ContactRequired
 from vinculum_command.domain.tenants import ChangePolicy
+from vinculum_command.execute import QueueFull
 from vinculum_command.outcomes import Answer, IdempotencyKeyReused, Waiting
 from vinculum_shared import failpoints
 from vinculum_shared.contracts.links import ContactLinked
@@ -32,6 +40,9 @@ def new_contact() -> ContactId:
 
 pytestmark = pytest.mark.integration
 
+STALLED_SECONDS: Final = 0.2  # where it takes long to decide a large command, ten of them take a second
+MOST_IN_A_COMMIT: Final = """
+    SELECT max(count) FROM (SELECT count(*) FROM events WHERE type = 'AccountChanged' GROUP BY xmin::text)"""
 WAITED_FOR: Final = """
     SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid)))"""
 
@@ -164,17 +175,23 @@ async def test_the_same_key_has_the_same_answer_from_another_process(store: Stor
 
 async def overtakable(store: Store, postgres: str, key: str | None = None) -> list[Waiting]:
     """Give two commands of a tenant, of which the first is written late: its group waits for another tenant's row."""
+    async with held(store, postgres) as admin:
+        slow = store.submit("acme", CreateAccount(name="A"))
+        first, second = [store.submit("bolt", CreateAccount(name=name), key) for name in ("B", "C")]
+        await until(lambda: admin.fetchval(WAITED_FOR))
+        await asyncio.wait([second.answer], timeout=0.5)
+    await asyncio.wait([each.answer for each in (slow, first, second)])
+    return [first, second]
+
+
+@asynccontextmanager
+async def held(store: Store, postgres: str) -> AsyncIterator[asyncpg.Connection]:
+    """Hold the row of the first of two tenants from outside: until the end of the block nothing is appended to it."""
     for tenant in ("acme", "bolt"):
         await store.register(tenant, "dynamics")
-    async with as_admin(postgres, store.url) as admin:
-        async with admin.transaction():
-            await admin.execute("SELECT FROM tenants WHERE tenant = 'acme' FOR UPDATE")
-            slow = store.submit("acme", CreateAccount(name="A"))
-            first, second = [store.submit("bolt", CreateAccount(name=name), key) for name in ("B", "C")]
-            await until(lambda: admin.fetchval(WAITED_FOR))
-            await asyncio.wait([second.answer], timeout=0.5)
-        await asyncio.wait([each.answer for each in (slow, first, second)])
-    return [first, second]
+    async with as_admin(postgres, store.url) as admin, admin.transaction():
+        await admin.execute("SELECT FROM tenants WHERE tenant = 'acme' FOR UPDATE")
+        yield admin
 
 
 async def test_commands_commit_in_the_order_in_which_they_came(store: Store, postgres: str) -> None:
@@ -201,3 +218,80 @@ async def test_an_executor_that_fails_answers_whoever_waits_and_goes_on(
     answer = await store.give("acme", CreateAccount(id=account_id, name="A"), key="k")
     assert answer.id == str(account_id)
     assert [event.position for event in await store.log("acme")] == [1, 2, 3, 4]
+
+
+def large_account(contacts: int = 150) -> CreateAccount:
+    addresses = ([{"address": f"{n}.{m}@example.com"} for m in range(3)] for n in range(contacts))
+    return CreateAccount.model_validate({"name": "A", "new_contacts": [{"emails": emails} for emails in addresses]})
+
+
+async def test_a_small_command_does_not_wait_until_another_tenant_s_large_one_is_written(
+    store: Store, postgres: str
+) -> None:
+    async with held(store, postgres) as admin:
+        large = store.submit("acme", large_account())
+        await until(lambda: admin.fetchval(WAITED_FOR))
+        for _ in range(3):
+            await store.give("bolt", CreateAccount(name="B"))
+        assert not large.answer.done()
+    assert len((await large.answer).events) == 301
+
+
+async def test_a_tenant_past_its_limit_is_refused_alone(store: Store, postgres: str) -> None:
+    async with held(store, postgres):
+        orders = [Order("acme", CreateAccount(name="A"), SERVICE, datetime.now(UTC)) for _ in range(3)]
+        waiting = [store.executor.submit(order, size=2**20) for order in orders]
+        with pytest.raises(QueueFull):
+            await store.give("acme", CreateAccount(name="A"))
+        await store.give("bolt", CreateAccount(name="B"))
+    await asyncio.gather(*(each.answer for each in waiting))
+
+
+async def test_a_large_command_that_did_not_look_large_is_carried_out_as_one(store: Store) -> None:
+    """Its size is seen when its links are counted, or when it has more events than one that waits with others may."""
+    await store.register("acme", "perfex")
+    command = large_account(40)
+    await store.give("acme", command)
+    for change in (ArchiveAccount(account_id=command.id), RestoreAccount(account_id=command.id)):
+        assert len((await store.give("acme", change)).events) == 1
+
+
+async def test_a_commit_ends_where_its_events_are_large(store: Store, postgres: str) -> None:
+    await store.register("acme", "dynamics")
+    details: dict[str, JsonValue] = {str(number): "x" * 1_000 for number in range(100)}
+    account_id = UUID((await store.give("acme", CreateAccount(name="A", details=details))).id)
+    changes = [ChangeAccount(account_id=AccountId(account_id), name=f"A {number}") for number in range(24)]
+    await asyncio.gather(*(store.give("acme", change) for change in changes))
+    async with as_admin(postgres, store.url) as admin:
+        most = await admin.fetchval(MOST_IN_A_COMMIT)
+    assert most <= 6  # of 200 KB each
+
+
+async def test_everything_else_has_its_turn_while_large_commands_are_decided(store: Store) -> None:
+    await store.register("acme", "dynamics")
+    commands = [large_account() for _ in range(20)]
+    async with turns_of_the_loop() as turns:
+        await asyncio.gather(*(store.give("acme", command) for command in commands[:10]))
+        async with store.executor.dry_run("acme") as dry_run:
+            await dry_run.decide(*(Order("acme", command, SERVICE, datetime.now(UTC)) for command in commands[10:]))
+    assert max(turns) < STALLED_SECONDS
+
+
+@asynccontextmanager
+async def turns_of_the_loop() -> AsyncIterator[list[float]]:
+    """Measure how long, on the CPU, the event loop is kept from its next turn. No garbage is collected meanwhile."""
+    turns = [0.0]
+
+    async def watch() -> None:
+        while True:
+            began = time.thread_time()
+            await asyncio.sleep(0)
+            turns.append(time.thread_time() - began)
+
+    gc.disable()
+    watching = asyncio.create_task(watch())
+    try:
+        yield turns
+    finally:
+        watching.cancel()
+        gc.enable()

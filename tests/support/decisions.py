@@ -15,7 +15,7 @@ from support.commands import PLATFORM, SERVICE
 from support.events import BEGINNING
 from vinculum_command.domain.access import AcceptInvitation, Decided, SetPortalAccess, may_enter
 from vinculum_command.domain.accounts import CreateAccount
-from vinculum_command.domain.commands import SYSTEM, Caller, Caution, Command, Order, decide, reads
+from vinculum_command.domain.commands import SYSTEM, Caller, Caution, Command, Next, Order, decide, reads
 from vinculum_command.domain.contacts.creation import CreateContact
 from vinculum_command.domain.heads.accounts import Account
 from vinculum_command.domain.heads.contacts import Contact, Login
@@ -227,7 +227,7 @@ class Case:
         for order in orders:
             heads = self._seen(order, known)
             try:
-                cautions, following = decide(order, heads)
+                steps = list(decide(order, heads))
             except Unread as unread:
                 wanted |= unread.wanted
             except Problem as problem:
@@ -237,7 +237,9 @@ class Case:
                 known.moved.update(heads.moved)
                 events = tuple(recording.event for recording in heads.recorded)
                 created = order.command.creates(heads)
-                decided.append((Outcome(events, tuple(cautions), tuple(following), created=created), heads))
+                cautions = tuple(step for step in steps if isinstance(step, Caution))
+                following = tuple(step.command for step in steps if isinstance(step, Next))
+                decided.append((Outcome(events, cautions, following, created=created), heads))
         return decided, wanted
 
     def _seen(self, order: Order, loaded: Loaded) -> Heads:

@@ -27,7 +27,7 @@ async def appender_pool(url: SecretStr, *, unsafe_durability: bool) -> Pool:
         url,
         application_name="vinculum-command",
         role="vinculum_command_appender",
-        size=4,
+        size=6,
         statement_timeout_ms=APPEND_MS_MAX,
         unsafe_durability=unsafe_durability,
         reset=_leave_as_it_is,

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, LiteralString, NamedTuple
+from typing import Any, Final, LiteralString, NamedTuple, Self
 from uuid import UUID
 
 import asyncpg
 import orjson
 
-from vinculum_command.domain.heads.head import Head
 from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX, Enumeration, Stored, Violations, kind_of
+from vinculum_command.turns import Pace
 from vinculum_shared.postgres import Connection, columns
 
 HEAD_MOVED: Final = "VN001"
@@ -69,16 +69,40 @@ class NewEvent(NamedTuple):
     personal: str | None
 
 
+class NewHead(NamedTuple):
+    tenant: str
+    key: str
+    version: int
+    token: UUID | None
+    base: UUID | None
+    state: str
+    account_id: UUID | None
+    contact_id: UUID | None
+    entry: str | None
+    pending: bool
+
+    @classmethod
+    def of(cls, tenant: str, key: str, stored: Stored, base: UUID | None) -> Self:
+        """Make it of a head that has moved from one whose last event was `base`."""
+        head = stored.head
+        account_id, contact_id = head.pair() or (None, None)
+        state, entry = head.model_dump_json(exclude_defaults=True), head.entry()
+        return cls(
+            tenant, key, stored.version, stored.token, base, state, account_id, contact_id, entry, head.pending()
+        )
+
+
 @dataclass(slots=True)
 class Append:
     """What one call writes, and what must still be so. `offset` and `ends` count from the tenant's base."""
 
     tenants: dict[str, int] = field(default_factory=dict)
     relied: list[tuple[str, str, UUID | None]] = field(default_factory=list)
-    heads: list[tuple[str, str, Stored, UUID | None]] = field(default_factory=list)
+    heads: list[NewHead] = field(default_factory=list)
     requests: list[NewRequest] = field(default_factory=list)
     refused: list[Key] = field(default_factory=list)
     events: list[NewEvent] = field(default_factory=list)
+    event_bytes: int = 0
 
 
 APPEND: LiteralString = """
@@ -89,10 +113,6 @@ APPEND: LiteralString = """
 
 async def append(db: Connection, group: Append) -> dict[str, int]:
     """Write a group in one transaction and give each tenant's base. Raises HeadMovedError, KeyStoredError."""
-    heads = (
-        (tenant, key, stored.version, stored.token, base, *_head_columns(stored.head))
-        for tenant, key, stored, base in group.heads
-    )
     requests = ((*r.key, r.hash, r.status, r.answer.decode(), r.ends, r.event_count, r.kept) for r in group.requests)
     names = sorted(group.tenants)
     try:
@@ -101,7 +121,7 @@ async def append(db: Connection, group: Append) -> dict[str, int]:
             names,
             [group.tenants[name] for name in names],
             *columns(group.relied, 3),
-            *columns(heads, 10),
+            *columns(group.heads, 10),
             *columns(requests, 9),
             *columns(group.refused, 3),
             *columns(group.events, 12),
@@ -113,11 +133,6 @@ async def append(db: Connection, group: Append) -> dict[str, int]:
             raise KeyStoredError from None
         raise
     return {row["tenant"]: row["base"] for row in rows}
-
-
-def _head_columns(head: Head) -> tuple[str, UUID | None, UUID | None, str | None, bool]:
-    account_id, contact_id = head.pair() or (None, None)
-    return head.model_dump_json(exclude_defaults=True), account_id, contact_id, head.entry(), head.pending()
 
 
 async def show(db: Connection, tenants: Iterable[str]) -> None:
@@ -133,11 +148,22 @@ LOAD: LiteralString = """
     ) AS found"""
 
 
-async def load_heads(db: Connection, wanted: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Stored]:
+async def load_heads(db: Connection, wanted: Sequence[tuple[str, str]], pace: Pace) -> dict[tuple[str, str], Stored]:
     """Read heads; a key that no event has named yet is given with its defaults."""
     await show(db, {tenant for tenant, _ in wanted})
-    found = {(row["tenant"], row["key"]): stored(row) for row in await db.fetch(LOAD, *columns(wanted, 2))}
-    return {(tenant, key): found.get((tenant, key)) or absent(key) for tenant, key in wanted}
+    rows = await db.fetch(LOAD, *columns(wanted, 2))
+    pace.restart()
+    found: dict[tuple[str, str], Stored] = {}
+    for row in rows:
+        found[row["tenant"], row["key"]] = stored(row)
+        if pace.over:
+            await pace.turn()
+    for each in wanted:
+        if each not in found:
+            found[each] = absent(each[1])
+            if pace.over:
+                await pace.turn()
+    return found
 
 
 def stored(row: asyncpg.Record) -> Stored:
@@ -160,13 +186,19 @@ LINKS_OF_CONTACT: LiteralString = """
     ORDER BY key LIMIT $5"""
 
 
-async def load_links(db: Connection, tenant: str, wanted: Enumeration) -> dict[str, Stored]:
+async def load_links(db: Connection, tenant: str, wanted: Enumeration, pace: Pace) -> dict[str, Stored]:
     """Read the links of an account or contact, in the order of their keys."""
     await show(db, [tenant])
     statement = LINKS_OF_ACCOUNT if wanted.account_id else LINKS_OF_CONTACT
     side = wanted.account_id or wanted.contact_id
     rows = await db.fetch(statement, tenant, side, wanted.entry, wanted.after, LINKS_AT_ONCE_MAX + 1)
-    return {row["key"]: stored(row) for row in rows}
+    pace.restart()
+    found = {}
+    for row in rows:
+        found[row["key"]] = stored(row)
+        if pace.over:
+            await pace.turn()
+    return found
 
 
 # Each counts what a policy with the bound $2 would not allow.

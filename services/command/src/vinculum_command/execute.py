@@ -8,19 +8,24 @@ did not come about is never written: it is decided again.
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Container, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import lru_cache, partial
 from typing import ClassVar, Final, NamedTuple, cast
+from weakref import WeakValueDictionary
 
 import asyncpg
 import structlog
 
 from vinculum_command import event_store, metrics, outcomes
+from vinculum_command.backlog import Backlogs, Lane, tenants_of
 from vinculum_command.domain.commands import SYSTEM, Command, Order
+from vinculum_command.domain.heads.view import Loaded
 from vinculum_command.event_store import HeadMovedError, Key, KeyStoredError
-from vinculum_command.group import Cache, Group
+from vinculum_command.group import Cache, Group, Hash
 from vinculum_command.outcomes import Answer, Outcome, Waiting
+from vinculum_command.turns import Pace, Turns
 from vinculum_shared import failpoints
 from vinculum_shared.contracts.addresses import address_hash
 from vinculum_shared.deadlines import Deadline
@@ -30,13 +35,12 @@ from vinculum_shared.supervision import set_within
 
 log = structlog.get_logger()
 
-GROUP_MAX: Final = 128  # commands written in one commit: measured, larger ones gain nothing
-DRY_RUNS_MAX: Final = 2  # at a time: they share the appender's connections
-QUEUE_MAX: Final = 4_096  # commands waiting; past that, 429
 GIVE_UP_AFTER_SECONDS: Final = 10.0  # since a command came, without a Postgres that answers
 TRY_SECONDS_MAX: Final = 9.0  # Postgres gives up a statement after 8
 RETRY_SECONDS_MIN: Final = 3.0  # however late it is
 PAUSE_SECONDS_MAX: Final = 1.0
+HASHES_CACHED_MAX: Final = 16_384
+BYTES_AN_EVENT: Final = 128  # of a command that has many
 
 
 class VersionConflict(Unavailable):
@@ -44,7 +48,7 @@ class VersionConflict(Unavailable):
 
 
 class QueueFull(TooMany):
-    """Too many commands are waiting."""
+    """Too many commands of the tenant are waiting."""
 
     code: ClassVar[str] = "too_many"
 
@@ -53,6 +57,7 @@ class Flight(NamedTuple):
     """A group that is being written. `landed` is False if it has to be decided again."""
 
     group: Group
+    taken: list[Waiting]
     landed: asyncio.Task[bool]
 
 
@@ -61,51 +66,46 @@ class Executor:
 
     def __init__(self, appender: Pool, address_key: str) -> None:
         self._db = appender
-        self._address_key = address_key.encode()
-        self._queue: deque[Waiting] = deque()
-        self._wake = asyncio.Event()
+        self.hashed: Hash = lru_cache(HASHES_CACHED_MAX)(partial(address_hash, address_key.encode()))
+        """Return the keyed hash by which an address is compared; one command asks for it several times."""
+        self._backlogs = Backlogs()
         self._cache = Cache()
-        self._dry_runs = asyncio.Semaphore(DRY_RUNS_MAX)
+        self._turns = Turns()  # of the tenants that have dry runs
+        self._dry_runs: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._stopping = False
 
-    async def execute(self, order: Order, idempotency_key: str | None = None) -> Answer:
-        """Carry out a command and give its answer once its events are durable. Raises what it is refused with."""
-        if len(self._queue) >= QUEUE_MAX:
+    async def execute(self, order: Order, idempotency_key: str | None = None, *, size: int = 0) -> Answer:
+        """Carry out a command and return its answer once its events are durable. Raise what it is refused with."""
+        if self._backlogs.is_full(order.tenant):
             raise QueueFull
-        return await self.submit(order, idempotency_key).answer
+        return await self.submit(order, idempotency_key, size=size).answer
 
-    def submit(self, order: Order, idempotency_key: str | None = None) -> Waiting:
-        """Let a command wait for its turn; commands of one caller keep their order.
+    async def room(self, tenant: str) -> None:
+        """Wait until the tenant has room for a line of a batch."""
+        await self._backlogs.room(tenant)
+
+    def submit(self, order: Order, idempotency_key: str | None = None, *, size: int = 0) -> Waiting:
+        """Let a command of so many bytes wait for its turn; commands of one tenant keep their order.
 
         Every command has a key, given or made, so that a commit whose acknowledgement was lost can't double it.
         """
         principal = f"{order.caller.kind}/{order.caller.id}"
         given = idempotency_key is not None
-        key = f"given/{idempotency_key}" if given else f"made/{order.command_id}"
-        future = asyncio.get_running_loop().create_future()
-        waiting = Waiting(order, Key(order.tenant, principal, key), future, key_given=given)
+        key = Key(order.tenant, principal, f"given/{idempotency_key}" if given else f"made/{order.command_id}")
+        answer = asyncio.get_running_loop().create_future()
+        waiting = Waiting(order, key, answer, key_given=given, cost=1 + size // BYTES_AN_EVENT)
         if self._stopping:
             waiting.refuse(Unavailable())
         else:
-            self._queue.append(waiting)
-            self._wake.set()
+            self._backlogs.put(waiting)
         return waiting
 
-    async def dry_run(self, orders: Iterable[Order]) -> list[asyncio.Future[Answer]]:
-        """Decide upon what is committed, each upon those before it, and write nothing; give finished futures."""
-        loop = asyncio.get_running_loop()
-        group = Group([Waiting(order, Key(order.tenant, "", ""), loop.create_future()) for order in orders])
-        try:
-            async with self._dry_runs, lent(self._db) as db:
-                await group.decide(db, Cache(), self.hashed)
-        except OUTAGE as error:
-            raise Unavailable from error
-        for waiting, outcome in zip(group.waiting, group.outcomes, strict=True):
-            if outcome.refusal:
-                waiting.refuse(outcome.refusal)
-            else:
-                waiting.give(outcomes.answer(outcome, None))
-        return [waiting.answer for waiting in group.waiting]
+    @asynccontextmanager
+    async def dry_run(self, tenant: str) -> AsyncIterator["DryRun"]:
+        """Decide commands of a tenant without writing anything: one after another of its dry runs."""
+        lock = self._dry_runs.setdefault(tenant, asyncio.Lock())
+        async with lock:
+            yield DryRun(self._db, self.hashed, Pace(partial(self._turns.wait, tenant)))
 
     def follow(self, cause: Order, command: Command) -> None:
         """Let a command wait that follows from another one."""
@@ -139,60 +139,69 @@ class Executor:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Take turns until `stop`, then finish what waits. If it fails, nobody is left without an answer."""
-        taken, flying = Group([]), cast(Flight | None, None)
         stopping = asyncio.create_task(stop.wait())
-        stopping.add_done_callback(lambda _: self._wake.set())
+        stopping.add_done_callback(lambda _: self._backlogs.wake())
         try:
-            while self._queue or flying or not stop.is_set():
-                if not self._queue and not (flying and flying.landed.done()) and (flying or not stop.is_set()):
-                    self._wake.clear()
-                    await set_within(self._wake)
-                    continue
-                taken = self._take(alone=flying is None)
-                flying = await self._turn(taken, flying)
+            async with asyncio.TaskGroup() as lanes:
+                for lane in self._backlogs.lanes:
+                    lanes.create_task(self._serve(lane, stop))
         finally:
             self._stopping = stop.is_set()
             stopping.cancel()
-            for waiting in (*taken.waiting, *(flying.group.waiting if flying else ()), *self._queue):
+            for waiting in self._backlogs.clear():
                 waiting.refuse(Unavailable())
-            self._queue.clear()
 
-    def _take(self, *, alone: bool) -> Group:
-        """Take what waits: half of it while nothing is being written, so that deciding and writing overlap."""
-        count = min(GROUP_MAX, (len(self._queue) + 1) // 2 if alone else len(self._queue))
-        metrics.QUEUED_COMMANDS.set(len(self._queue) - count)
-        taken = [self._queue.popleft() for _ in range(count)]
-        return Group([waiting for waiting in taken if not waiting.answer.done()])  # some have been given up
+    async def _serve(self, lane: Lane, stop: asyncio.Event) -> None:
+        """Decide and write what waits in a lane, a group at a time."""
+        flying = cast(Flight | None, None)
+        pace = Pace(partial(asyncio.sleep, 0))
+        while not (stop.is_set() and self._backlogs.idle):
+            if not lane.turns and not (flying and flying.landed.done()):
+                lane.wake.clear()
+                await set_within(lane.wake)
+                continue
+            taken = self._backlogs.take(lane, half=flying is None)
+            flying = await self._turn(taken, flying, pace, light=lane.light)
+            if flying:
+                flying.landed.add_done_callback(lambda _: lane.wake.set())
+        self._backlogs.wake()  # the other lane may be waiting for this one
 
-    async def _turn(self, group: Group, flying: Flight | None) -> Flight | None:
+    async def _turn(self, taken: list[Waiting], flying: Flight | None, pace: Pace, *, light: bool) -> Flight | None:
         """Decide a group while the one before it is written, and send it once that one has landed.
 
         So commands commit in the order in which they came. A group that fails is decided again, alone; what was
         decided upon it is then decided again too.
         """
-        decided = not group.waiting or await self._decided(group, drained=flying is None)
-        if flying and not await flying.landed:
-            await self._again(flying.group)
-            decided = False
-        if not group.waiting:
-            return None
+        group = Group([waiting for waiting in taken if not waiting.answer.done()], light=light)  # some are given up
+        decided = await self._decided(group, pace, writing=tenants_of(flying.taken) if flying else ())
+        if flying:
+            landed = await flying.landed
+            if not landed:
+                await self._again(flying.group, pace)
+            self._backlogs.finish(flying.taken)
+            decided = landed and (decided or await self._decided(group, pace))
         if not decided:
-            await self._again(group)
-            return None
-        sent = Flight(group, asyncio.create_task(self._send(group)))
-        sent.landed.add_done_callback(lambda _: self._wake.set())
-        return sent
+            await self._again(group, pace)
+        elif group.waiting:
+            return Flight(group, taken, asyncio.create_task(self._send(group)))
+        self._backlogs.finish(taken)
+        return None
 
-    async def _decided(self, group: Group, *, drained: bool) -> bool:
+    async def _decided(self, group: Group, pace: Pace, writing: Container[str] = ()) -> bool:
         """Decide a group upon the cache. False if that can't be done now."""
         try:
             with Deadline(TRY_SECONDS_MAX):
-                async with lent(self._db) as db:
-                    done = await group.decide(db, self._cache, self.hashed, drained=drained)
+                connect = partial(lent, self._db)
+                if not await group.decide(connect, self._cache, self.hashed, pace, writing=writing):
+                    return False
         except OUTAGE:
             return False
+        finally:
+            self._backlogs.give_back(group.left)
+            group.left = []
+        await group.conclude(pace)
         group.remember_moves(self._cache)
-        return done
+        return True
 
     async def _send(self, group: Group) -> bool:
         """Write a group and answer it. False if it has to be decided again."""
@@ -208,24 +217,26 @@ class Executor:
         self._land(group, bases)
         return True
 
-    async def _again(self, group: Group) -> None:
+    async def _again(self, group: Group, pace: Pace) -> None:
         """Carry out a group that has failed: nothing else is being written, and nothing cached is believed.
 
         The second time, the tenants' rows are held while it is decided, so that nothing starves.
         """
         metrics.APPEND_MOVED.inc(len(group.waiting))
-        deadline = min(waiting.since for waiting in group.waiting) + GIVE_UP_AFTER_SECONDS
+        deadline = min((waiting.since for waiting in group.waiting), default=0.0) + GIVE_UP_AFTER_SECONDS
         held, pause_seconds, tries = False, 0.05, 0
         while group.waiting and (not tries or time.monotonic() < deadline):
             tries += 1
-            self._cache.clear()
+            tenants = tenants_of(group.all)
+            self._cache.forget(tenants)
             try:
                 with Deadline(max(RETRY_SECONDS_MIN, min(TRY_SECONDS_MAX, deadline - time.monotonic()))):
                     async with lent(self._db) as db, db.transaction():
                         group = await self._looked_up(db, group)
                         if held:
-                            await event_store.hold(db, {waiting.order.tenant for waiting in group.waiting})
-                        await group.decide(db, self._cache, self.hashed)
+                            await event_store.hold(db, tenants)
+                        await group.decide(partial(lent_already, db), self._cache, self.hashed, pace)
+                        await group.conclude(pace)
                         failpoints.reach("execute.before_append")
                         bases = await event_store.append(db, group.append)
             except (HeadMovedError, KeyStoredError):
@@ -235,9 +246,9 @@ class Executor:
                 await asyncio.sleep(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
             except asyncpg.PostgresError as error:
-                if len(group.waiting) > 1:
-                    for waiting in group.waiting:
-                        await self._again(Group([waiting]))
+                if len(group.all) > 1:
+                    for waiting in group.all:
+                        await self._again(Group([waiting]), pace)
                     return
                 log.exception("append_failed", code=error.sqlstate)
                 group.waiting[0].refuse(error)
@@ -246,31 +257,26 @@ class Executor:
                 failpoints.reach("execute.after_append")
                 group.remember_moves(self._cache)
                 self._land(group, bases)
-                return
+                group, held, tries = Group(group.left), False, 0
         self._give_up(group, VersionConflict() if held else Unavailable())
 
     def _give_up(self, group: Group, reason: Problem) -> None:
         """Refuse a group, and what has waited as long behind it."""
-        for waiting in group.waiting:
+        for waiting in group.all:
             waiting.refuse(reason)
-        for waiting in self._queue:
+        for waiting in self._backlogs.waiting():
             if waiting.since + GIVE_UP_AFTER_SECONDS < time.monotonic():
                 waiting.refuse(Unavailable())
 
     async def _looked_up(self, db: Connection, group: Group) -> Group:
-        """Return the group with what is stored for its keys; of commands with the same key, the first."""
-        kept = await event_store.load_kept(db, [waiting.key for waiting in group.waiting])
+        """Return the group's commands with what is stored for their keys."""
+        kept = await event_store.load_kept(db, [waiting.key for waiting in group.all])
         for waiting, outcome in zip(group.waiting, group.outcomes, strict=False):
             if waiting.key in kept:  # written after all, though nobody heard of it
                 self._follow_up(waiting, outcome)
-        firsts: dict[Key, Waiting] = {}
-        repeated: list[Waiting] = []
-        for waiting in group.waiting:
+        for waiting in group.all:
             waiting.kept = kept.get(waiting.key)
-            if firsts.setdefault(waiting.key, waiting) is not waiting:
-                repeated.append(waiting)
-        self._queue.extendleft(reversed(repeated))
-        return Group(list(firsts.values()))
+        return Group(group.all)
 
     def _land(self, group: Group, bases: Mapping[str, int]) -> None:
         """Give each of a group that is durable its answer, and start what follows from it."""
@@ -288,6 +294,34 @@ class Executor:
         for command in outcome.following:
             self.follow(waiting.order, command)
 
-    def hashed(self, address: str) -> str:
-        """Return the keyed hash by which an address is compared."""
-        return address_hash(self._address_key, address)
+
+def lent_already(db: Connection) -> AbstractAsyncContextManager[Connection]:
+    return nullcontext(db)
+
+
+class DryRun:
+    """Decides upon what is committed, and upon what it has decided before; it writes nothing."""
+
+    def __init__(self, appender: Pool, hashed: Hash, pace: Pace) -> None:
+        self._db = appender
+        self._hashed = hashed
+        self._pace = pace
+        self._known: dict[str, Loaded] = {}
+
+    async def decide(self, *orders: Order) -> list[asyncio.Future[Answer]]:
+        """Return what each order would be answered."""
+        loop = asyncio.get_running_loop()
+        every = [Waiting(order, Key(order.tenant, "", ""), loop.create_future()) for order in orders]
+        group = Group([], left=list(every))
+        while group.left:
+            group = Group(group.left, known=self._known)
+            try:
+                await group.decide(partial(lent, self._db), Cache(), self._hashed, self._pace)
+            except OUTAGE as error:
+                raise Unavailable from error
+            for waiting, outcome in zip(group.waiting, group.outcomes, strict=True):
+                if outcome.refusal:
+                    waiting.refuse(outcome.refusal)
+                else:
+                    waiting.give(outcomes.answer(outcome, None))
+        return [waiting.answer for waiting in every]

@@ -1,27 +1,36 @@
 """A group of commands, decided one after another upon what the ones before them have moved."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 import structlog
 from uuid_utils.compat import uuid7
 
 from vinculum_command import event_store, outcomes
-from vinculum_command.domain.commands import decide, permit, reads
+from vinculum_command.domain.commands import Caution, Next, decide, permit, reads
+from vinculum_command.domain.heads.links import Members, Memberships
 from vinculum_command.domain.heads.view import Enumeration, Heads, Loaded, Readable, Stored, Unread, Violations
-from vinculum_command.event_store import Append
+from vinculum_command.event_store import Append, Key, NewHead
 from vinculum_command.outcomes import Outcome, Waiting
+from vinculum_command.turns import Pace
 from vinculum_shared.postgres import Connection
 from vinculum_shared.problems import Problem
 
 log = structlog.get_logger()
 
 HEADS_CACHED_MAX: Final = 50_000
+EVENTS_MAX: Final = 256  # of a group, or those of one command
+BYTES_MAX: Final = 1024 * 1024  # of a group's events: the one that reaches it is the last
+LIGHT_MAX: Final = 32  # events of a command that shares a group with those of other tenants
 
 Hash = Callable[[str], str]
 """The keyed hash by which an address is compared."""
+Connect = Callable[[], AbstractAsyncContextManager[Connection]]
+Wanted = dict[tuple[str, Readable], None]
+"""What tenants' commands want to know, in the order of the commands."""
 
 
 class Cache:
@@ -45,97 +54,220 @@ class Cache:
         if len(self._heads) > HEADS_CACHED_MAX:
             self._heads.popitem(last=False)
 
-    def clear(self) -> None:
-        self._heads.clear()
+    def forget(self, tenants: Container[str]) -> None:
+        """Forget what tenants have."""
+        for key in [key for key in self._heads if key[0] in tenants]:
+            del self._heads[key]
 
 
 @dataclass(slots=True)
 class Group:
-    """Commands that are written together: what was decided for each, and what is to be written for all."""
+    """Commands that are written together: what was decided for each, and what is to be written for all.
+
+    Commands that would make it too large are `left` to a later group, with all that their tenants have after them. In a
+    `light` group no command may be large at all: there others would wait for it.
+    """
 
     waiting: list[Waiting]
+    light: bool = False
+    known: dict[str, Loaded] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
     append: Append = field(default_factory=Append)
+    left: list[Waiting] = field(default_factory=list)
+    _relied: dict[str, set[str]] = field(default_factory=dict)
+    _keys: set[Key] = field(default_factory=set)
 
-    async def decide(self, db: Connection, cache: Cache, hashed: Hash, *, drained: bool = True) -> bool:
+    @property
+    def all(self) -> list[Waiting]:
+        return [*self.waiting, *self.left]
+
+    async def decide(
+        self, connect: Connect, cache: Cache, hashed: Hash, pace: Pace, *, writing: Container[str] = ()
+    ) -> bool:
         """Decide every command, loading what they read until none asks for more.
 
-        False, with nothing decided, where one lists links while another group is being written: a list is read from
-        the tables, which don't have that group's links yet.
+        Return False, to be called again once that is done, where one lists links of a tenant for which another group is
+        being written: a list is read from the tables, which don't have that group's links yet.
         """
-        known: dict[str, Loaded] = {waiting.order.tenant: Loaded() for waiting in self.waiting}
-        wanted = {(waiting.order.tenant, each) for waiting in self.waiting for each in reads(waiting.order)}
+        pace.restart()
+        wanted = await self._likely(pace)
         while wanted:
-            if not drained and any(isinstance(each, Enumeration) for _, each in wanted):
+            if any(isinstance(each, Enumeration) and tenant in writing for tenant, each in wanted):
                 return False
-            await load(db, known, wanted, cache)
-            wanted = self._pass(known, hashed)
-            if wanted:
-                self.outcomes, self.append = [], Append()
+            await self._load(connect, wanted, cache, pace)
+            wanted = await self._pass(hashed, pace)
         return True
 
-    def _pass(self, known: Mapping[str, Loaded], hashed: Hash) -> set[tuple[str, Readable]]:
-        """Decide every command upon what is known; gives what else they want to know."""
-        self.outcomes, self.append = [], Append(dict.fromkeys(known, 0))
-        for loaded in known.values():
-            loaded.moved = {}
-        relied: dict[str, set[str]] = {tenant: set() for tenant in known}
-        wanted: set[tuple[str, Readable]] = set()
-        for waiting in self.waiting:
-            order, loaded = waiting.order, known[waiting.order.tenant]
-            heads = Heads(order.tenant, order.at, order.command_id, loaded, uuid7, hashed)
-            try:
-                outcome = _decide(waiting, heads)
-                outcomes.add_events(self.append, order, outcome.recorded)
-            except Unread as unread:
-                wanted |= {(order.tenant, each) for each in unread.wanted}
-                continue
-            except Problem as problem:
-                outcome = Outcome(refusal=problem)
-            except Exception as error:  # a fault in one command's rules must not take its group along
-                log.exception("decide_failed", command=type(order.command).__name__)
-                outcome = Outcome(refusal=error)
-            relied[order.tenant] |= heads.relied
-            outcome.ends = self.append.tenants[order.tenant]
-            self.outcomes.append(outcome)
-            self._keep(waiting, outcome)
-            if not outcome.refusal:
-                loaded.moved.update(heads.moved)
-        for tenant, loaded in known.items():
-            for key, stored in loaded.moved.items():
-                self.append.heads.append((tenant, key, stored, loaded.heads[key].token))
-            for key in relied[tenant] - loaded.moved.keys():
-                self.append.relied.append((tenant, key, loaded.heads[key].token))
+    async def _likely(self, pace: Pace) -> Wanted:
+        """Return what the commands are likely to read, in their order."""
+        wanted: Wanted = {}
+        for waiting in self.waiting[len(self.outcomes) :]:
+            tenant = waiting.order.tenant
+            self.known.setdefault(tenant, Loaded())
+            for each in reads(waiting.order):
+                wanted[tenant, each] = None
+            if pace.over:
+                await pace.turn()
         return wanted
 
-    def _keep(self, waiting: Waiting, outcome: Outcome) -> None:
-        """Note what to store for the command's key, or that nothing may be stored for it."""
-        if waiting.kept:
-            return
+    async def _pass(self, hashed: Hash, pace: Pace) -> Wanted:
+        """Decide upon what is known, up to the first command that lacks something; return what is lacking."""
+        wanted: Wanted = {}
+        closed: set[str] = set()
+        for waiting in self.waiting[len(self.outcomes) :]:
+            order = waiting.order
+            if order.tenant in closed:
+                continue
+            if pace.over:
+                await pace.turn()
+            if waiting.key_given and waiting.key in self._keys:  # answered once the first is written
+                closed.add(order.tenant)
+                self._leave(order.tenant)
+                continue
+            heads = Heads(order.tenant, order.at, order.command_id, self.known[order.tenant], uuid7, hashed)
+            try:
+                outcome = await self._outcome(waiting, heads, pace)
+            except Unread as unread:
+                wanted |= dict.fromkeys((order.tenant, each) for each in unread.wanted)
+                continue
+            if wanted:
+                continue  # decided upon what is not known yet: only what it lacks is of use
+            if outcome is None:
+                closed.add(order.tenant)
+                self._leave(order.tenant, heavy=True)
+                continue
+            await self._add(waiting, outcome, heads, pace)
+            if len(self.append.events) >= EVENTS_MAX or self.append.event_bytes >= BYTES_MAX:
+                self._leave()
+                break
+        return wanted
+
+    async def _outcome(self, waiting: Waiting, heads: Heads, pace: Pace) -> Outcome | None:
+        """Decide a command. Return None if it turns out to be too large for a light group."""
+        try:
+            return _repeat(waiting, heads) if waiting.kept else await self._decide(waiting, heads, pace)
+        except Unread:
+            raise
+        except Problem as problem:
+            return Outcome(refusal=problem)
+        except Exception as error:  # a fault in one command's rules must not take its group along
+            log.exception("decide_failed", command=type(waiting.order.command).__name__)
+            return Outcome(refusal=error)
+
+    async def _decide(self, waiting: Waiting, heads: Heads, pace: Pace) -> Outcome | None:
+        order, outcome = waiting.order, Outcome()
+        for step in decide(order, heads):
+            match step:
+                case Caution():
+                    outcome.cautions.append(step)
+                case Next():
+                    outcome.following.append(step.command)
+            if self.light and len(heads.recorded) > LIGHT_MAX:
+                return None
+            if pace.over:
+                await pace.turn()
+        outcome.id = order.command.answer_id(heads)
+        outcome.recorded = heads.recorded
+        outcome.version = heads.version(order.command.target)
+        outcome.status = 201 if order.command.creates(heads) else 200
+        return outcome
+
+    async def _add(self, waiting: Waiting, outcome: Outcome, heads: Heads, pace: Pace) -> None:
+        """Add what was decided to what is written, and let the commands that follow be decided upon it."""
+        tenant, append = heads.tenant, self.append
+        try:
+            await outcomes.add_events(append, waiting.order, outcome.recorded, pace)
+        except Problem as problem:
+            outcome = Outcome(refusal=problem)
+        self._relied.setdefault(tenant, set()).update(heads.relied)
+        outcome.ends = append.tenants.setdefault(tenant, 0)
+        self.outcomes.append(outcome)
         if outcome.refusal:
-            self.append.refused.append(waiting.key)
-        else:
-            self.append.requests.append(outcomes.request(waiting, outcome))
+            if not waiting.kept:
+                append.refused.append(waiting.key)
+        elif not waiting.kept:
+            append.requests.append(outcomes.request(waiting, outcome))
+            self.known[tenant].moved.update(heads.moved)
+        if waiting.key_given:
+            self._keys.add(waiting.key)
+
+    def _leave(self, tenant: str | None = None, *, heavy: bool = False) -> None:
+        """Leave what is not decided yet to a later group: a tenant's commands, or all."""
+        undecided = self.waiting[len(self.outcomes) :]
+        left = [each for each in undecided if tenant in {None, each.order.tenant}]
+        self.waiting[len(self.outcomes) :] = [each for each in undecided if tenant not in {None, each.order.tenant}]
+        if heavy:
+            left[0].cost = max(left[0].cost, LIGHT_MAX + 1)
+        self.left += left
+
+    async def conclude(self, pace: Pace) -> None:
+        """Add to what is written the heads as they are now, and those that must still be as they were read."""
+        for tenant, loaded in self.known.items():
+            for key, stored in loaded.moved.items():
+                self.append.heads.append(NewHead.of(tenant, key, stored, loaded.heads[key].token))
+                if pace.over:
+                    await pace.turn()
+        for tenant, keys in self._relied.items():
+            loaded = self.known[tenant]
+            self.append.relied += [(tenant, key, loaded.heads[key].token) for key in keys - loaded.moved.keys()]
 
     def remember_moves(self, cache: Cache) -> None:
         """Let what comes next be decided upon this group: if this one is not written, that one can't be either."""
-        for tenant, key, stored, _ in self.append.heads:
-            cache.put(tenant, key, stored)
+        for tenant, loaded in self.known.items():
+            for key, stored in loaded.moved.items():
+                cache.put(tenant, key, stored)
 
+    async def _load(self, connect: Connect, wanted: Wanted, cache: Cache, pace: Pace) -> None:
+        """Add what is wanted to what is known, from the cache where it has it."""
+        missing = await self._missing(wanted, cache, pace)
+        listed = [(tenant, each) for tenant, each in wanted if isinstance(each, Enumeration)]
+        counted = [(tenant, each) for tenant, each in wanted if isinstance(each, Violations)]
+        if not (missing or listed or counted):
+            return
+        async with connect() as db:
+            if missing:
+                for (tenant, key), stored in (await event_store.load_heads(db, missing, pace)).items():
+                    self.known[tenant].heads[key] = stored
+                    cache.put(tenant, key, stored)
+                    if pace.over:
+                        await pace.turn()
+            await self._load_links(db, listed, pace)
+            for tenant, each in counted:
+                self.known[tenant].violations[each] = await event_store.count_violations(db, tenant, each)
+        pace.restart()
 
-def _decide(waiting: Waiting, heads: Heads) -> Outcome:
-    if waiting.kept:
-        return _repeat(waiting, heads)
-    order = waiting.order
-    cautions, following = decide(order, heads)
-    return Outcome(
-        id=order.command.answer_id(heads),
-        recorded=heads.recorded,
-        version=heads.version(order.command.target),
-        status=201 if order.command.creates(heads) else 200,
-        cautions=cautions,
-        following=following,
-    )
+    async def _missing(self, wanted: Wanted, cache: Cache, pace: Pace) -> list[tuple[str, str]]:
+        """Take heads from the cache, and return those that it lacks.
+
+        What a list relies on is read before the list: a link that comes between the two makes the commit fail.
+        """
+        missing = []
+        for tenant, each in wanted:
+            key = each.relies_on if isinstance(each, Enumeration) else each
+            if isinstance(key, str) and key not in self.known[tenant].heads:
+                if cached := cache.get(tenant, key):
+                    self.known[tenant].heads[key] = cached
+                else:
+                    missing.append((tenant, key))
+            if pace.over:
+                await pace.turn()
+        return missing
+
+    async def _load_links(self, db: Connection, wanted: Iterable[tuple[str, Enumeration]], pace: Pace) -> None:
+        """Load lists in the order of the commands that want them, so many as one group can use."""
+        links, heavy = 0, set()
+        for tenant, each in wanted:
+            known = self.known[tenant]
+            count = cast(Members | Memberships, known.heads[each.relies_on].head).count
+            if self.light and count > LIGHT_MAX:
+                heavy.add(tenant)
+            elif links == 0 or links + count <= EVENTS_MAX:
+                links += count
+                found = await event_store.load_links(db, tenant, each, pace)
+                known.heads.update(found)
+                known.links[each] = list(found)
+        for tenant in heavy:
+            self._leave(tenant, heavy=True)
 
 
 def _repeat(waiting: Waiting, heads: Heads) -> Outcome:
@@ -143,32 +275,3 @@ def _repeat(waiting: Waiting, heads: Heads) -> Outcome:
     if waiting.key_given:
         permit(waiting.order, heads)
     return Outcome(kept=waiting.kept)
-
-
-async def load(
-    db: Connection, known: Mapping[str, Loaded], wanted: Iterable[tuple[str, Readable]], cache: Cache
-) -> None:
-    """Add what is wanted to what is known, from the cache where it has it."""
-    lists = [(tenant, each) for tenant, each in wanted if isinstance(each, Enumeration)]
-    # What a list relies on is read before the list: a link that comes between the two makes the commit fail.
-    keys = {(tenant, each) for tenant, each in wanted if isinstance(each, str)}
-    keys |= {(tenant, each.relies_on) for tenant, each in lists}
-    missing = []
-    for tenant, key in keys:
-        if key not in known[tenant].heads:
-            cached = cache.get(tenant, key)
-            if cached:
-                known[tenant].heads[key] = cached
-            else:
-                missing.append((tenant, key))
-    if missing:
-        for (tenant, key), stored in (await event_store.load_heads(db, missing)).items():
-            known[tenant].heads[key] = stored
-            cache.put(tenant, key, stored)
-    for tenant, each in lists:
-        links = await event_store.load_links(db, tenant, each)
-        known[tenant].heads.update(links)
-        known[tenant].links[each] = list(links)
-    for tenant, what in wanted:
-        if isinstance(what, Violations):
-            known[tenant].violations[what] = await event_store.count_violations(db, tenant, what)

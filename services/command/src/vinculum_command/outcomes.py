@@ -13,6 +13,7 @@ import orjson
 from vinculum_command.domain.commands import Caution, Command, Order
 from vinculum_command.domain.heads.view import Recording
 from vinculum_command.event_store import Append, Kept, Key, NewEvent, NewRequest
+from vinculum_command.turns import Pace
 from vinculum_shared.contracts import envelope
 from vinculum_shared.problems import Invalid
 
@@ -77,6 +78,8 @@ class Waiting:
     """By the caller; one that was made here is only ever met again by our own second try."""
     kept: Kept | None = None
     """What is stored for the key."""
+    cost: int = 1
+    """About how many events it will have."""
     since: float = field(default_factory=time.monotonic)
 
     def give(self, answer: Answer) -> None:
@@ -99,7 +102,7 @@ def fingerprint(command: Command) -> bytes:
     return hashlib.sha256(orjson.dumps([type(command).__name__, fields], option=orjson.OPT_SORT_KEYS)).digest()
 
 
-def add_events(append: Append, order: Order, recorded: list[Recording]) -> None:
+async def add_events(append: Append, order: Order, recorded: list[Recording], pace: Pace) -> None:
     """Add a command's events to what is written. EventTooLarge: none of them is."""
     command, caller = order.command, order.caller
     cause = envelope.Cause(
@@ -112,16 +115,21 @@ def add_events(append: Append, order: Order, recorded: list[Recording]) -> None:
         reason=command.__dict__.get("reason"),  # getattr of what a model lacks is slow
         effective_at=command.__dict__.get("effective_at"),
     )
-    events = []
+    events, total = [], 0
+    base = append.tenants.get(order.tenant, 0)
     for index, (event, mark) in enumerate(recorded, 1):
+        if pace.over:
+            await pace.turn()
         data, personal = envelope.split(event, cause)
-        if len(data) + len(personal or b"") > EVENT_BYTES_MAX:
+        size = len(data) + len(personal or b"")
+        if size > EVENT_BYTES_MAX:
             raise EventTooLarge(f"{mark.type} would have more than {EVENT_BYTES_MAX} bytes", type=mark.type)
+        total += size
         attributes = envelope.attributes(event, mark.event_id, mark.stream_version, index, len(recorded), cause)
         events.append(
             NewEvent(
                 order.tenant,
-                append.tenants[order.tenant] + index,
+                base + index,
                 mark.event_id,
                 mark.type,
                 mark.stream,
@@ -135,7 +143,8 @@ def add_events(append: Append, order: Order, recorded: list[Recording]) -> None:
             )
         )
     append.events += events
-    append.tenants[order.tenant] += len(events)
+    append.event_bytes += total
+    append.tenants[order.tenant] = base + len(events)
 
 
 def request(waiting: Waiting, outcome: Outcome) -> NewRequest:

@@ -195,10 +195,8 @@ class Order:
     expected: int | None = None  # If-Match: the version that the target must have
 
 
-def decide(order: Order, heads: Heads) -> tuple[list[Caution], list[Command]]:
-    """Move the heads by what the command makes happen. Raises a rejection, or Unread."""
-    cautions: list[Caution] = []
-    following: list[Command] = []
+def decide(order: Order, heads: Heads) -> Decision:
+    """Move the heads by what the command makes happen, a step at a time. Raise a rejection, or Unread."""
     caller = permit(order, heads)
     if heads.rules.policy is None and order.command.ROLE != "platform":
         raise TenantNotFound(tenant=order.tenant)
@@ -206,16 +204,11 @@ def decide(order: Order, heads: Heads) -> tuple[list[Caution], list[Command]]:
     order.command.check(heads)
     version = heads.version(order.command.target)
     for yielded in order.command.decide(heads):
-        match yielded:
-            case Event():
-                heads.move(yielded)
-            case Caution():
-                cautions.append(yielded)
-            case Next():
-                following.append(yielded.command)
+        if isinstance(yielded, Event):
+            heads.move(yielded)
+        yield yielded
     if order.expected not in {None, version}:
         raise VersionMismatch(version=version)
-    return cautions, following
 
 
 def reads(order: Order) -> Iterable[Readable]:

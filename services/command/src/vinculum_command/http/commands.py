@@ -112,9 +112,9 @@ def endpoint(command: type[Command], read: Reading) -> Callable[[Request], Await
         (order, options), executor = await read(request, command), cast(Executor, request.state.executor)
         try:
             if options.dry_run:
-                answer = await (await executor.dry_run([order]))[0]
+                answer = await would_answer(executor, order)
             else:
-                answer = await executor.execute(order, options.key)
+                answer = await executor.execute(order, options.key, size=len(await request.body()))
         except Problem as problem:
             metrics.COMMANDS.labels(command.__name__, problem.code).inc()
             raise
@@ -122,6 +122,12 @@ def endpoint(command: type[Command], read: Reading) -> Callable[[Request], Await
         return response(answer, order)
 
     return run
+
+
+async def would_answer(executor: Executor, order: Order) -> Answer:
+    async with executor.dry_run(order.tenant) as dry_run:
+        (answer,) = await dry_run.decide(order)
+    return answer.result()
 
 
 async def by_bearer(request: Request, command: type[Command]) -> tuple[Order, Options]:
@@ -245,7 +251,7 @@ async def answers(lines: list[bytes], principal: Principal, executor: Executor) 
     under_way: deque[Coroutine[Any, Any, bytes]] = deque()
     try:
         for number, line in enumerate(lines):
-            under_way.append(started(line, principal, executor))
+            under_way.append(await started(line, principal, executor))
             if number % LINES_AT_A_TIME == 0:
                 await asyncio.sleep(0)  # a line that is no command waits for nothing, and others would wait for all
             if len(under_way) >= IN_FLIGHT_MAX:
@@ -257,13 +263,14 @@ async def answers(lines: list[bytes], principal: Principal, executor: Executor) 
             each.close()
 
 
-def started(line: bytes, principal: Principal, executor: Executor) -> Coroutine[Any, Any, bytes]:
-    """Queue a line's command at once, so that lines keep their order; its answer is awaited later."""
+async def started(line: bytes, principal: Principal, executor: Executor) -> Coroutine[Any, Any, bytes]:
+    """Queue a line's command, so that lines keep their order; its answer is awaited later."""
     try:
         order, key = read_line(line, principal)
     except Problem as problem:
         return line_of(settled(problem), None)
-    return line_of(executor.submit(order, key).answer, order.command)
+    await executor.room(order.tenant)
+    return line_of(executor.submit(order, key, size=len(line)).answer, order.command)
 
 
 async def dry_answers(lines: list[bytes], principal: Principal, executor: Executor) -> bytes:
@@ -275,7 +282,8 @@ async def dry_answers(lines: list[bytes], principal: Principal, executor: Execut
             read.append(read_line(line, principal)[0])
         except Problem as problem:
             read.append(problem)
-    decided = iter(await executor.dry_run([each for each in read if isinstance(each, Order)]))
+    async with executor.dry_run(principal.tenant or "") as dry_run:
+        decided = iter(await dry_run.decide(*[each for each in read if isinstance(each, Order)]))
     told_of = [
         line_of(next(decided), each.command) if isinstance(each, Order) else line_of(settled(each), None)
         for each in read
