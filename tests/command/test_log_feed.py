@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -15,12 +16,14 @@ import pytest
 from support.databases import as_admin
 from support.service import Service
 from support.waiting import until
-from vinculum_command.http.log_feed import CONNECTIONS, SSE
+from vinculum_command.http.log_feed import AT_ONCE, FOLLOWERS_OF_PRINCIPAL_MAX, SSE
 
 pytestmark = pytest.mark.integration
 
 STREAMS = 20  # more than there are connections of any kind
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+WAITING = """
+    SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+    WHERE datname = current_database() AND NOT granted"""
 
 
 async def test_access_is_decided_while_streams_wait_for_postgres_and_they_outlive_it(
@@ -33,10 +36,12 @@ async def test_access_is_decided_while_streams_wait_for_postgres_and_they_outliv
             streams = [await stack.enter_async_context(followed(firm, after=3)) for _ in range(STREAMS)]
             assert {await anext(lines) for lines in streams} == {"retry: 2000"}
 
-            async def all_connections_wait() -> bool:
-                return bool(await db.fetchval(WAITING) == CONNECTIONS)
+            async def wait(count: int) -> bool:
+                return bool(await db.fetchval(WAITING) == count)
 
-            await until(all_connections_wait)
+            await until(partial(wait, AT_ONCE))
+            page = asyncio.create_task(other.ask("GET", "/log", timeout=60))
+            await until(partial(wait, AT_ONCE + 1))  # not behind the streams
             async with asyncio.timeout(20):
                 assert await other.refused("GET", "/access", params=nobody) == (404, "account_not_found")
             assert await next_said(streams[-1]) == ": still here"  # it got no connection in time
@@ -46,6 +51,7 @@ async def test_access_is_decided_while_streams_wait_for_postgres_and_they_outliv
                 pass
             assert said == "id: 4"
             assert str(account) in await anext(lines)
+        await page
 
 
 @pytest.mark.parametrize("change", [("POST", "/deactivate", None), ("PATCH", "", {"roles": ["operator"]})])
@@ -80,6 +86,28 @@ async def test_a_stream_and_a_wait_end_with_their_token(service: Service) -> Non
         assert await anext(lines) == "retry: 2000"
         assert [line async for line in lines if line and not line.startswith(":")] == []
         assert await waiting == (401, "unauthorized")
+
+
+async def test_streams_are_limited_by_principal(service: Service) -> None:
+    firm, other = await service.register("dynamics"), await service.register("dynamics")
+    crm = replace(firm, token=firm.service("log", firm.tenant))
+    live, waiting = {"headers": {"Accept": SSE}}, {"params": {"wait": 1}}
+    async with AsyncExitStack() as stack, asyncio.timeout(60):
+        streams = [await stack.enter_async_context(followed(firm, after=3)) for _ in range(FOLLOWERS_OF_PRINCIPAL_MAX)]
+        assert {await anext(lines) for lines in streams} == {"retry: 2000"}
+        for request in (live, waiting):
+            answer = await firm.ask("GET", "/log", **request)
+            assert (answer.status_code, answer.json()["code"]) == (429, "too_many")
+            assert int(answer.headers["retry-after"]) > 0
+        assert (await firm.ask("GET", "/log")).status_code == 200
+        for each in (crm, other):
+            async with followed(each, after=3) as lines:
+                assert await anext(lines) == "retry: 2000"
+
+    async def has_room() -> bool:
+        return (await firm.ask("GET", "/log", params={"wait": 0.01})).status_code == 200
+
+    await until(has_room)
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from vinculum_command.http import access, contracts, log_feed, openapi
 from vinculum_command.http.commands import BATCH_BYTES_MAX, BATCH_PATH, command_routes
 from vinculum_command.settings import Settings
 from vinculum_shared.http import serving
+from vinculum_shared.http.fairness import Turns
 from vinculum_shared.http.principals import Verifier
 from vinculum_shared.migrate import pending
 from vinculum_shared.postgres import lent
@@ -52,7 +53,8 @@ def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
                 "feed": feed,
                 "log": log_pool,
                 "news": news,
-                "streams": asyncio.Semaphore(log_feed.STREAMS_MAX),
+                "feed_turns": Turns(log_feed.AT_ONCE),
+                "followers": log_feed.followers(),
                 "stop": stop,
                 "verifier": Verifier(settings.jwks, settings.issuer),
                 "invitation_key": settings.invitation_key,

@@ -1,14 +1,15 @@
 """The log over HTTP: in pages of NDJSON, waiting for more if asked to, or live as server-sent events."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Annotated, Any, Final
+from collections.abc import AsyncIterator, Hashable
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from typing import Annotated, Any, Final, cast
 from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from vinculum_command import reading
 from vinculum_command.doorbell import News
@@ -20,13 +21,14 @@ from vinculum_shared import deadlines
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.contracts.envelope import NDJSON
 from vinculum_shared.deadlines import Deadline
+from vinculum_shared.http.fairness import Quota, Turns
 from vinculum_shared.http.openapi import SCHEMA
 from vinculum_shared.http.principals import Principal, bearer
 from vinculum_shared.http.readers import OPERATORS, READERS
 from vinculum_shared.http.requests import json_object
 from vinculum_shared.http.snapshots import of_tenant
 from vinculum_shared.postgres import OUTAGE, Connection, Pool, lent
-from vinculum_shared.problems import Forbidden, Invalid, TooMany, Unauthorized, Unavailable
+from vinculum_shared.problems import Forbidden, Invalid, Unauthorized, Unavailable
 from vinculum_shared.supervision import set_within
 
 router = APIRouter(prefix="/v1", tags=["log"])
@@ -39,8 +41,12 @@ LOOK_SECONDS: Final = 4.0  # until a reader learns of what no doorbell was heard
 READ_SECONDS_MAX: Final = 10.0
 PAUSE_SECONDS: Final = 1.0  # of a stream, when Postgres did not answer it
 RECONNECT_MS: Final = 2_000  # how long a browser waits before it opens a stream again
-STREAMS_MAX: Final = 500
+FOLLOWERS_MAX: Final = 500
+FOLLOWERS_OF_TENANT_MAX: Final = 100
+FOLLOWERS_OF_PRINCIPAL_MAX: Final = 50
 CONNECTIONS: Final = 4  # of the feeds' own: who may enter is never decided behind hundreds of streams
+AT_ONCE: Final = 2  # of these, for all streams together, and for the pages of one tenant
+STREAMS: Final = ("streams",)
 
 FORMS: Final[Any] = {
     NDJSON: {"schema": {"$ref": SCHEMA.format(model="LogEvent")}},
@@ -53,6 +59,11 @@ FORMS: Final[Any] = {
 After = Annotated[str | None, Query(max_length=90)]
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
 Wait = Annotated[float, Query(ge=0, le=WAIT_SECONDS_MAX)]
+
+
+def followers() -> Quota:
+    """Make the quota of the streams, and of the requests that wait for news."""
+    return Quota(of_tenant=FOLLOWERS_OF_TENANT_MAX, of_principal=FOLLOWERS_OF_PRINCIPAL_MAX, in_all=FOLLOWERS_MAX)
 
 
 @router.get("/log", response_model=None, responses={200: {"content": FORMS}})
@@ -77,10 +88,12 @@ async def read_log(
         async with lent(request.state.log) as db:
             lines = await reading.log_of_all(db, _place(after), limit, personal=principal.sees_personal)
         return _page(lines, None)
-    feed = Feed(request, principal, only)
+    following = cast(Quota, request.state.followers).admit(principal)
     if SSE in request.headers.get("accept", ""):
-        return await feed.live(_position(last_event_id, "Last-Event-ID") if last_event_id else _position(after))
-    lines, reached = await feed.page(_position(after), limit, wait)
+        start = _position(last_event_id, "Last-Event-ID") if last_event_id else _position(after)
+        return await Feed(request, principal, only, STREAMS).live(start, following)
+    with following if wait else nullcontext():
+        lines, reached = await Feed(request, principal, only, principal.the_tenant).page(_position(after), limit, wait)
     return _page(lines, None if only.is_all else reached, reached)
 
 
@@ -125,14 +138,18 @@ async def _positions_of(request: Request, principal: Principal) -> AsyncIterator
 
 
 class Feed:
-    """One reader's log of one tenant. Each look checks the reader's rights in the snapshot that it reads."""
+    """One reader's log of one tenant. Each look checks the reader's rights in the snapshot that it reads.
 
-    def __init__(self, request: Request, principal: Principal, only: Filter) -> None:
+    It takes turns with those of the same share.
+    """
+
+    def __init__(self, request: Request, principal: Principal, only: Filter, share: Hashable) -> None:
         self._request = request
         self._pool: Pool = request.state.feed
+        self._turns: Turns = request.state.feed_turns
+        self._share = share
         self._news: News = request.state.news
         self._stop: asyncio.Event = request.state.stop
-        self._streams: asyncio.Semaphore = request.state.streams
         self._tenant, self._only, self._personal = principal.the_tenant, only, principal.sees_personal
 
     @asynccontextmanager
@@ -146,7 +163,7 @@ class Feed:
 
     async def look(self, after: int, limit: int) -> tuple[list[Line], int]:
         with Deadline(READ_SECONDS_MAX):
-            async with self.allowed(self._pool) as db:
+            async with self._turns.of(self._share), self.allowed(self._pool) as db:
                 return await reading.log(db, self._tenant, after, limit, only=self._only, personal=self._personal)
 
     async def page(self, after: int, limit: int, wait: float) -> tuple[list[Line], int]:
@@ -165,30 +182,37 @@ class Feed:
                     await set_within(news, min(left, LOOK_SECONDS))
                 after = max(after, reached)
 
-    async def live(self, after: int) -> StreamingResponse:
+    async def live(self, after: int, following: AbstractContextManager[None]) -> StreamingResponse:
         async with self.allowed(self._request.state.reader):
             pass
-        if self._streams.locked():
-            raise TooMany("Too many streams are open.")
-        return StreamingResponse(
-            self._events(after), media_type=SSE, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
-        )
+        return Stream(self._events(after), following)
 
     async def _events(self, after: int) -> AsyncIterator[bytes]:
-        async with self._streams:
-            yield b"retry: %d\n\n" % RECONNECT_MS
-            while not self._stop.is_set():
-                try:
-                    lines, after = await self.page(after, PAGE_MAX, KEEP_ALIVE_SECONDS)
-                except (Unavailable, *OUTAGE):
-                    lines = []
-                    await set_within(self._stop, PAUSE_SECONDS)
-                except (Unauthorized, Forbidden):
-                    return
-                if lines:
-                    yield b"".join(_sent_event(line) for line in lines)
-                else:
-                    yield b": still here\n\n"
+        yield b"retry: %d\n\n" % RECONNECT_MS
+        while not self._stop.is_set():
+            try:
+                lines, after = await self.page(after, PAGE_MAX, KEEP_ALIVE_SECONDS)
+            except (Unavailable, *OUTAGE):
+                lines = []
+                await set_within(self._stop, PAUSE_SECONDS)
+            except (Unauthorized, Forbidden):
+                return
+            if lines:
+                yield b"".join(_sent_event(line) for line in lines)
+            else:
+                yield b": still here\n\n"
+
+
+class Stream(StreamingResponse):
+    """Server-sent events. They are counted from the first byte to the last."""
+
+    def __init__(self, events: AsyncIterator[bytes], following: AbstractContextManager[None]) -> None:
+        super().__init__(events, media_type=SSE, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
+        self._following = following
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._following:
+            await super().__call__(scope, receive, send)
 
 
 def _sent_event(line: Line) -> bytes:

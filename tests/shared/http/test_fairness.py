@@ -1,0 +1,62 @@
+"""What one tenant may take at a time."""
+
+import asyncio
+from contextlib import ExitStack
+
+import pytest
+
+from support.waiting import until
+from vinculum_shared.http.fairness import Quota, Turns
+from vinculum_shared.http.principals import Principal
+from vinculum_shared.problems import TooMany
+
+pytestmark = pytest.mark.unit
+
+ONE, TWO, THREE = (Principal(kind="service", sub=sub, tenant="acme") for sub in ("one", "two", "three"))
+OTHER, ANOTHER = (Principal(kind="service", sub="one", tenant=tenant) for tenant in ("other", "another"))
+
+
+def test_a_quota_is_kept_by_principal_by_tenant_and_in_all() -> None:
+    quota = Quota(of_principal=2, of_tenant=3, in_all=5)
+    with ExitStack() as under_way:
+
+        def admit(principal: Principal) -> None:
+            under_way.enter_context(quota.admit(principal))
+
+        for _ in range(2):
+            admit(ONE)
+        with pytest.raises(TooMany, match="2 of your requests"):
+            admit(ONE)
+        admit(TWO)
+        with pytest.raises(TooMany, match="3 of the tenant's requests"):
+            admit(THREE)
+        for _ in range(2):
+            admit(OTHER)
+        with pytest.raises(TooMany):
+            admit(ANOTHER)
+    with quota.admit(ONE), quota.admit(ONE), quota.admit(THREE):
+        pass
+
+
+async def test_each_tenant_has_its_turns() -> None:
+    turns, go_on = Turns(2), asyncio.Event()
+    begun: list[str] = []
+
+    async def take(tenant: str, name: str) -> None:
+        async with turns.of(tenant):
+            begun.append(name)
+            await go_on.wait()
+
+    async def b_has_begun() -> bool:
+        return "b1" in begun
+
+    async with asyncio.TaskGroup() as group:
+        for name in ("a1", "a2", "a3", "a4"):
+            group.create_task(take("a", name))
+        group.create_task(take("b", "b1"))
+        impatient = group.create_task(take("a", "a5"))
+        await until(b_has_begun)
+        assert begun == ["a1", "a2", "b1"]
+        impatient.cancel()
+        go_on.set()
+    assert begun == ["a1", "a2", "b1", "a3", "a4"]
