@@ -7,14 +7,22 @@ from uuid import uuid4
 
 import pytest
 
+from support.databases import as_admin
 from support.firms import Firm
 from support.projection import Projection
+from support.waiting import until
+from vinculum_projection.database import READER_CONNECTIONS, SCHEMA
+from vinculum_projection.settings import Settings
 from vinculum_shared.contracts.links import NotificationPreferences, NotificationPreferencesChanged
 from vinculum_shared.contracts.staff import Limits, Role, StaffProfile, StaffUserChanged, StaffUserDeactivated
+from vinculum_shared.http.readers import QUERIES_OF_PRINCIPAL_MAX, SHARE_OF_TENANT
 
 pytestmark = pytest.mark.integration
 
 LISTS = ("/v1/accounts", "/v1/contacts", "/v1/freshness", "/v1/parked")
+WAITING = """
+    SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+    WHERE datname = current_database() AND NOT granted"""
 
 
 async def code(projection: Projection, path: str, token: str, **query: object) -> tuple[int, str | None]:
@@ -242,12 +250,83 @@ async def test_a_query_waits_for_the_position_it_names(projection: Projection) -
 async def test_a_query_for_a_position_that_does_not_come_is_told_to_try_again(projection: Projection) -> None:
     firm = Firm.registered()
     await projection.deliver(firm.log)
+    firm.account("Initech")
 
     answer = await projection.get("/v1/accounts", projection.service("acme"), min_position=4)
 
     assert (answer.status_code, answer.json()["code"]) == (409, "projection_behind")
     assert answer.headers["retry-after"] == "1"
     assert (answer.json()["position"], answer.json()["min_position"]) == (3, 4)
+
+
+async def test_positions_beyond_the_log_are_refused_and_the_log_is_asked_once_for_all(projection: Projection) -> None:
+    firm = Firm.registered()
+    await projection.deliver(firm.log)
+    projection.log_server.asked_about.clear()
+    token = projection.service("acme")
+
+    asked = [projection.get("/v1/accounts", token, min_position=ahead) for ahead in range(4, 28)]
+    answers = await asyncio.gather(*asked)
+
+    assert {answer.status_code for answer in answers} == {422}
+    assert {answer.json()["errors"][0]["code"] for answer in answers} == {"beyond_log"}
+    assert answers[0].json()["errors"][0]["pointer"] == "?min_position"
+    assert len(projection.log_server.asked_about) < len(answers)
+
+
+async def test_where_the_log_ends_is_nothing_for_those_who_may_not_look(projection: Projection) -> None:
+    firm = Firm.registered()
+    nobody = projection.staff("acme", firm.staff_user("operator"), "operator")
+    await projection.deliver(firm.log)
+
+    assert await code(projection, "/v1/accounts", nobody, min_position=1_000) == (403, "forbidden")
+
+
+async def test_queries_that_wait_hold_no_connection_and_are_limited_by_principal(projection: Projection) -> None:
+    firm, other = Firm.registered(), Firm.registered("other")
+    for each in (firm, other):
+        await projection.deliver(each.log)
+    firm.account("Initech")
+    token, admin = projection.service("acme"), projection.staff("acme", firm.admin_id, "admin")
+
+    async def connections_are_idle() -> bool:
+        return projection.reader.get_idle_size() == projection.reader.get_size()
+
+    async with asyncio.TaskGroup() as group:
+        asked = [
+            group.create_task(projection.get("/v1/accounts", token, min_position=4))
+            for _ in range(QUERIES_OF_PRINCIPAL_MAX + 1)
+        ]
+        (first,), waiting = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        refused = first.result()
+        assert (refused.status_code, refused.json()["code"]) == (429, "too_many")
+        assert int(refused.headers["retry-after"]) > 0
+        assert (await projection.get("/v1/accounts", admin)).status_code == 200
+        assert (await projection.get("/v1/accounts", projection.service("other"))).status_code == 200
+        await until(connections_are_idle)
+        assert not all(each.done() for each in waiting)
+    assert {each.result().status_code for each in waiting} <= {409, 503}  # 503 where the machine is busy
+    assert (await projection.get("/v1/accounts", token)).status_code == 200
+
+
+async def test_one_tenant_s_slow_queries_leave_connections_to_others(
+    projection: Projection, settings: Settings, postgres: str
+) -> None:
+    firm, other = Firm.registered(), Firm.registered("other")
+    for each in (firm, other):
+        await projection.deliver(each.log)
+    slow, quick = projection.service("acme"), projection.service("other")
+    async with as_admin(postgres, settings.database_url) as admin, asyncio.TaskGroup() as group, admin.transaction():
+        await admin.execute(f"LOCK TABLE {SCHEMA}.accounts")
+        for _ in range(2 * READER_CONNECTIONS):
+            group.create_task(projection.get("/v1/accounts", slow))
+
+        async def some_wait() -> bool:
+            return bool(await admin.fetchval(WAITING))
+
+        await until(some_wait)
+        assert (await projection.get("/v1/contacts", quick)).status_code == 200
+        assert await admin.fetchval(WAITING) <= READER_CONNECTIONS // SHARE_OF_TENANT
 
 
 async def test_how_fresh_the_answers_are_is_told_even_while_the_log_cannot_be_asked(projection: Projection) -> None:

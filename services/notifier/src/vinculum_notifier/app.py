@@ -16,6 +16,7 @@ from vinculum_shared.http import parked, serving
 from vinculum_shared.http.openapi import OpenApi
 from vinculum_shared.http.paging import cursor_cipher
 from vinculum_shared.http.principals import Verifier
+from vinculum_shared.http.readers import Queries
 from vinculum_shared.postgres import lent
 from vinculum_shared.problems import Unavailable
 
@@ -33,6 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
         async with await database.http_pool(settings) as pool, open_subscription(settings) as subscription:
             yield {
                 "pool": pool,
+                "queries": Queries(pool, subscription),
                 "subscription": subscription,
                 "settings": settings,
                 "verifier": Verifier(settings.jwks, settings.issuer),

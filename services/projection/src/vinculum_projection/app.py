@@ -17,6 +17,7 @@ from vinculum_shared.http import parked, serving
 from vinculum_shared.http.openapi import OpenApi
 from vinculum_shared.http.paging import cursor_cipher
 from vinculum_shared.http.principals import Verifier
+from vinculum_shared.http.readers import Queries
 from vinculum_shared.postgres import lent
 
 DESCRIPTION: Final = """\
@@ -24,7 +25,9 @@ Queries over the read models: accounts, contacts, links, related accounts, acces
 
 - **Lists** have at most 200 items a page (`limit`), in a fixed order. `next_cursor` is the `cursor` of the next page.
 - **Position**: every answer is as of one position of the tenant's log (`Vinculum-Position`). With `min_position`, a
-  query waits up to 2 seconds until that event is applied, and answers 409 `projection_behind` after that.
+  query waits up to 2 seconds until that event is applied, and answers 409 `projection_behind` after that. A position
+  that the log does not have is 422.
+- **Limits**: 256 queries of a tenant, and 128 of one caller, may be under way; past that, 429 with `Retry-After`.
 - **Personal data** is null for a service whose token lacks the scope `personal`.
 """
 
@@ -38,6 +41,7 @@ def create_app(settings: Settings) -> FastAPI:
         ):
             yield {
                 "pool": pool,
+                "queries": Queries(pool, subscription),
                 "subscription": subscription,
                 "verifier": Verifier(settings.jwks, settings.issuer),
                 "cursor_cipher": cursor_cipher(settings.cursor_key),

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 
-from vinculum_shared.http.snapshots import ProjectionBehind
+from vinculum_shared.consuming.arrivals import ProjectionBehind
 from vinculum_shared.problems import (
     Forbidden,
     Internal,
@@ -61,6 +61,12 @@ TAGS: Final = {
     "operations": "For operators: how far the service has read, and what it could not apply.",
     "recipients": "Who gets mail about a topic of an account.",
     "unsubscribe": "The page behind the link in each mail.",
+}
+RETRY_AFTER: Final[Schema] = {
+    "Retry-After": {
+        "description": "Seconds after which the same request may succeed; with 429, 503 and `projection_behind`.",
+        "schema": {"type": "integer"},
+    }
 }
 PROBLEM: Final[Schema] = {
     "type": "object",
@@ -166,6 +172,7 @@ class OpenApi:
         components["responses"][f"{name}Problem"] = {
             "description": "\n".join(f"- {each.status} `{each.code}`: {each.title}" for each in problems),
             "content": {PROBLEM_JSON: {"schema": {"$ref": SCHEMA.format(model=f"{name}Problem")}}},
+            "headers": RETRY_AFTER,
         }
         operation["responses"].pop("422", None)
         for group in sorted({each.status // 100 for each in problems}):

@@ -2,21 +2,38 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import dataclass
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Final, TypeVar, cast
 from uuid import UUID
 
 from fastapi import Depends, Request, Response
 
+from vinculum_shared.consuming.arrivals import Arrivals, ProjectionBehind
+from vinculum_shared.consuming.subscription import Subscription
 from vinculum_shared.contracts.tenants import Policy
+from vinculum_shared.http.fairness import Quota, Turns
 from vinculum_shared.http.principals import Principal, bearer
-from vinculum_shared.http.snapshots import MinPosition, of_tenant, reach
-from vinculum_shared.postgres import Connection
-from vinculum_shared.problems import Forbidden, TenantNotFound
+from vinculum_shared.http.snapshots import MinPosition, of_tenant
+from vinculum_shared.postgres import Connection, Pool
+from vinculum_shared.problems import Forbidden, Invalid, TenantNotFound
 
 READERS: Final = frozenset({"viewer", "agent", "manager", "admin"})
 """Roles that may look at what a tenant has."""
 OPERATORS: Final = frozenset({"operator", "admin"})
 """Roles that see to the running of it."""
+
+QUERIES_OF_TENANT_MAX: Final = 256
+QUERIES_OF_PRINCIPAL_MAX: Final = 128
+SHARE_OF_TENANT: Final = 4  # a fourth of the connections
+
+
+class Queries:
+    """The connections that queries are answered with: tenants share them, and none can have them all."""
+
+    def __init__(self, pool: Pool, subscription: Subscription) -> None:
+        self.pool = pool
+        self.arrivals = Arrivals(subscription.pool, subscription.event_log)
+        self.quota = Quota(of_tenant=QUERIES_OF_TENANT_MAX, of_principal=QUERIES_OF_PRINCIPAL_MAX)
+        self.turns = Turns(pool.get_max_size() // SHARE_OF_TENANT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +82,7 @@ def viewing(
 ) -> Callable[..., AsyncIterator[V]]:
     """Make a dependency: the view of staff with one of these roles, or of a service that may query.
 
-    The service's lifespan state has the `pool`.
+    The service's lifespan state has the `queries`.
     """
 
     async def view(
@@ -75,17 +92,35 @@ def viewing(
         min_position: MinPosition = 0,
     ) -> AsyncIterator[V]:
         require_reader(principal, "queries", services=services)
-        tenant = principal.the_tenant
-        await reach(request.state.pool, tenant, min_position)
-        async with of_tenant(request.state.pool, tenant) as db:
-            asked = await look(db, tenant, principal.staff_id)
-            limited = is_limited(principal, roles, asked.staff, asked.policy)
-            if asked.position is None:
-                raise TenantNotFound
-            response.headers["Vinculum-Position"] = str(asked.position)
-            yield kind(db, tenant, asked.position, principal.sees_personal, limited, asked.policy, asked.held, response)
+        tenant, queries = principal.the_tenant, cast(Queries, request.state.queries)
+        with queries.quota.admit(principal):
+            waited = False
+            while True:
+                async with queries.turns.of(tenant), of_tenant(queries.pool, tenant) as db:
+                    asked = await look(db, tenant, principal.staff_id)
+                    if waited or (asked.position or 0) >= min_position:
+                        position, limited = seen(asked, principal, roles)
+                        response.headers["Vinculum-Position"] = str(position)
+                        yield kind(
+                            db, tenant, position, principal.sees_personal, limited, asked.policy, asked.held, response
+                        )
+                        return
+                try:
+                    await queries.arrivals.reach(tenant, min_position, asked.position or 0)
+                except (Invalid, ProjectionBehind):
+                    seen(asked, principal, roles)  # where the log ends is nothing for those who may not look
+                    raise
+                waited = True
 
     return view
+
+
+def seen(asked: Asked, principal: Principal, roles: frozenset[str]) -> tuple[int, bool]:
+    """Return the position, and if the reader sees only what they manage. Refuse who may see nothing."""
+    limited = is_limited(principal, roles, asked.staff, asked.policy)
+    if asked.position is None:
+        raise TenantNotFound
+    return asked.position, limited
 
 
 def require_reader(principal: Principal, scope: str, *, services: bool = True) -> None:

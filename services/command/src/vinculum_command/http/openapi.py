@@ -29,6 +29,8 @@ Commands change accounts, contacts and the links between them; each answers once
   refused. A field that is left out of a `PATCH` or a `PUT` stays as it is.
 - **Retries**: send an `Idempotency-Key`. The same key and body give the same answer for 72 hours.
 - **Reading what you wrote**: pass the `position` of an answer as `min_position` to the projection service.
+- **Limits**: 100 streams of the log, and requests that wait for it, may be open for a tenant, and 50 for one caller;
+  past that, 429 with `Retry-After`.
 """
 
 TENANTS_MAX: Final = 1_000
