@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from support.service import Service
+from vinculum_command.http.commands import BATCH_PATH
 from vinculum_command.http.log_feed import SSE
 from vinculum_command.http.routes import ROUTES
 
@@ -285,11 +286,56 @@ async def test_of_a_line_every_id_is_a_field(service: Service) -> None:
 
 async def test_a_batch_of_nonsense_lets_others_have_their_turn(service: Service) -> None:
     firm = await service.register("dynamics")
-    nonsense = asyncio.create_task(firm.batch(*[b"{}"] * 50_000))
+    nonsense = asyncio.create_task(firm.batch(*[b"{}"] * 10_000))
     for _ in range(3):
         assert (await firm.ask("GET", "/policy")).status_code == 200
     assert not nonsense.done()
     assert {answer["status"] for answer in await nonsense} == {422}
+
+
+async def test_a_batch_with_a_line_too_many_is_refused_whole(service: Service) -> None:
+    firm = await service.register("dynamics")
+    line = {"command": "CreateAccount", "name": "A"}
+    for count, options in ((10_001, {}), (1_001, {"dry_run": "true"})):
+        (refused,) = await firm.batch(line, *[b"{}"] * (count - 1), **options)
+        assert (refused["status"], refused["code"], refused["lines_max"]) == (413, "too_large", count - 1)
+    assert (await firm.done("GET", "/log/positions"))["positions"] == {firm.tenant: 3}
+
+
+async def test_a_batch_without_rights_is_refused_before_its_lines_are_read(service: Service) -> None:
+    firm = await service.register("dynamics")
+    reader, writer = await asyncio.open_connection("127.0.0.1", firm.settings.port)
+    token = firm.service("log queries", firm.tenant)
+    head = (
+        f"POST {BATCH_PATH} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: 9\r\n\r\n"
+    )
+    writer.write(head.encode())
+    assert (await reader.readline()).startswith(b"HTTP/1.1 403")
+    writer.close()
+
+
+async def test_of_many_errors_an_answer_lists_the_first(service: Service) -> None:
+    firm = await service.register("dynamics")
+    answer = await firm.ask("POST", "/accounts", {"name": "A", "new_contacts": [0] * 5_000})
+    assert answer.status_code == 422
+    assert len(answer.json()["errors"]) == 100
+    assert answer.json()["detail"] == "5,000 values can't be accepted; these are the first."
+
+
+async def test_a_command_has_so_many_values_and_addresses_at_most(service: Service) -> None:
+    firm = await service.register("dynamics")
+    assert await firm.refused("POST", "/accounts", {"name": "A", "details": {"a": [0] * 10_000}}) == (413, "too_large")
+    (line,) = await firm.batch({"command": "CreateAccount", "name": "A", "details": {"a": [0] * 10_000}})
+    assert (line["status"], line["values_max"]) == (413, 10_000)
+    emails = [{"address": f"{number}@example.com"} for number in range(20)]
+    new = [{"emails": emails}] * 51
+    account = await firm.account()
+    for path, body, at in (
+        ("/accounts", {"name": "A", "new_contacts": new}, "/new_contacts"),
+        (f"/accounts/{account}/contacts", {"contacts": [{"new_contact": each} for each in new]}, "/contacts"),
+    ):
+        (error,) = (await firm.ask("POST", path, body)).json()["errors"]
+        assert (error["pointer"], error["code"]) == (at, "too_many")
 
 
 async def test_a_large_batch_keeps_its_order(service: Service) -> None:

@@ -159,17 +159,20 @@ class UnknownParameter(Invalid):
     """The request has a query parameter that isn't known here."""
 
 
+ERRORS_MAX: Final = 100  # that one answer lists
 ERROR_CODES: Final = {"extra_forbidden": UnknownField.code}
 
 
 def invalid(errors: Iterable[Mapping[str, Any]], elsewhere: Iterable[FieldError] = ()) -> Invalid:
     """Give the problem that pydantic's errors about a body amount to, with those found elsewhere in the request."""
+    every = [*errors]
     found = [
         FieldError(pointer=pointer(_place(e["loc"])), code=ERROR_CODES.get(e["type"], e["type"]), detail=e["msg"])
-        for e in errors
+        for e in every[:ERRORS_MAX]
     ]
     found += elsewhere
-    return (UnknownField if any(e["code"] == UnknownField.code for e in found) else Invalid)(errors=found)
+    detail = f"{len(every):,} values can't be accepted; these are the first." if len(every) > ERRORS_MAX else None
+    return (UnknownField if any(e["code"] == UnknownField.code for e in found) else Invalid)(detail, errors=found)
 
 
 def _place(loc: Sequence[str | int]) -> Sequence[str | int]:

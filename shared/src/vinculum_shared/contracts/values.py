@@ -99,7 +99,7 @@ Currency = Annotated[str, StringConstraints(pattern=CURRENCY)]
 """Of ISO 4217."""
 Key = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=IN_A_LINE)]
 ExternalIds = Annotated[dict[Key, Name], Field(max_length=20)]
-ExternalIdsPatch = dict[Key, Name | None]
+ExternalIdsPatch = Annotated[dict[Key, Name | None], Field(max_length=40)]  # all gone, and as many new
 Phones = Annotated[tuple[Name, ...], Field(max_length=20)]
 _NOT_IN_ADDRESSES: Final = r"""\s@<>()\[\],;:\\"\x00-\x1f\x7f-\x9f"""
 ADDRESS: Final = rf"^[^{_NOT_IN_ADDRESSES}]{{1,64}}@[^{_NOT_IN_ADDRESSES}.]+(\.[^{_NOT_IN_ADDRESSES}.]+)+$"
@@ -148,7 +148,7 @@ def check_once(found: Iterable[tuple[tuple[str | int, ...], Hashable]]) -> None:
 
 
 Details = Annotated[dict[str, JsonValue], Field(max_length=100), AfterValidator(_readable)]
-DetailsPatch = Annotated[dict[str, JsonValue], AfterValidator(_readable)]
+DetailsPatch = Annotated[dict[str, JsonValue], Field(max_length=200), AfterValidator(_readable)]
 
 
 def _written(at: object) -> object:

@@ -10,11 +10,15 @@ from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_parameterless_sub_dependant
 from fastapi.routing import APIRoute
 
-from vinculum_shared.problems import FieldError, Malformed, UnknownParameter, UnsupportedMediaType
+from vinculum_shared.problems import FieldError, Malformed, TooLarge, UnknownParameter, UnsupportedMediaType
 
 JSON: Final = re.compile(r"application/(json|[\w.-]+\+json|x-www-form-urlencoded)")
 """Media types of a JSON document. The form's is what `curl -d` sends unless it is told otherwise."""
 JSON_LINES: Final = re.compile(rf"{JSON.pattern}|application/(x-)?(ndjson|jsonl|jsonlines)")
+
+
+VALUES_MAX: Final = 10_000  # of one object, however deep: more keep the event loop for too long
+LINE_BYTES_MAX: Final = 1024 * 1024
 
 
 def check(route: APIRoute) -> None:
@@ -57,10 +61,54 @@ async def json_object(request: Request) -> dict[str, Any]:
     if not body:
         return {}
     refuse_other_than(JSON, request)
+    return parsed_object(body, "body")
+
+
+def parsed_object(text: bytes, what: str) -> dict[str, Any]:
+    """Parse a JSON object that has no more values than can be validated in a moment."""
     try:
-        fields = orjson.loads(body)
+        fields = orjson.loads(text)
     except orjson.JSONDecodeError:
-        raise Malformed("The body is not JSON.") from None
+        raise Malformed(f"The {what} is not JSON.") from None
     if not isinstance(fields, dict):
-        raise Malformed("The body is not a JSON object.")
+        raise Malformed(f"The {what} is not a JSON object.")
+    if len(text) > 2 * VALUES_MAX and has_more_values(fields, VALUES_MAX):  # each has two bytes at least
+        raise TooLarge(f"Send at most {VALUES_MAX:,} values in one object.", values_max=VALUES_MAX)
     return fields
+
+
+def has_more_values(value: Any, limit: int) -> bool:
+    """Return whether there are more values than that in a JSON value, however deep."""
+    pending, count = [value], 0
+    while pending:
+        found = pending.pop()
+        inner = found.values() if isinstance(found, dict) else found if isinstance(found, list) else ()
+        count += len(inner)
+        if count > limit:
+            return True
+        pending += inner
+    return False
+
+
+async def body_lines(request: Request, lines_max: int) -> list[bytes]:
+    """Read the lines of a body as they arrive. Refuse it at the first that is too long, or one too many."""
+    lines: list[bytes] = []
+    begun = bytearray()
+    async for chunk in request.stream():
+        *ends, more = chunk.split(b"\n")
+        for end in ends:
+            begun += end
+            if len(begun) > LINE_BYTES_MAX:
+                raise _too_long()
+            lines.append(bytes(begun))
+            begun.clear()
+        begun += more
+        if len(lines) + bool(begun) > lines_max:
+            raise TooLarge(f"Send at most {lines_max:,} lines.", lines_max=lines_max)
+        if len(begun) > LINE_BYTES_MAX:
+            raise _too_long()
+    return [line for line in (*lines, bytes(begun)) if line.strip()]
+
+
+def _too_long() -> TooLarge:
+    return TooLarge(f"Send lines of at most {LINE_BYTES_MAX:,} bytes.", line_bytes_max=LINE_BYTES_MAX)

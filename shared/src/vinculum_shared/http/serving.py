@@ -172,7 +172,9 @@ async def answer_invalid_request(_: Request, error: Exception) -> Response:
 
 async def answer_invalid_body(_: Request, error: Exception) -> Response:
     assert isinstance(error, ValidationError)
-    return problem_response(problems.invalid(error.errors()))
+    return problem_response(
+        problems.invalid(error.errors(include_url=False, include_context=False, include_input=False))
+    )
 
 
 class Limits:

@@ -1,15 +1,15 @@
 """Accounts: made together with their contacts, changed, archived and restored."""
 
 from collections.abc import Iterable
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from vinculum_command.domain import rejections
 from vinculum_command.domain.access import pair_keys, settle_account
 from vinculum_command.domain.commands import Command, Decision, Rejections, named_by, new_id
 from vinculum_command.domain.contacts import profiles
-from vinculum_command.domain.contacts.profiles import NewContact, check_addresses, logins
+from vinculum_command.domain.contacts.profiles import NewContact, check_addresses, few_addresses, logins
 from vinculum_command.domain.heads.accounts import Account
 from vinculum_command.domain.heads.links import Members
 from vinculum_command.domain.heads.view import Enumeration, Heads, Readable
@@ -41,7 +41,7 @@ class CreateAccount(AccountProfile, Command):
     id: AccountId = Field(default_factory=new_id)
     name: Name
     link_contacts: tuple[LinkedContact, ...] = Field(default=(), max_length=200)
-    new_contacts: tuple[NewMember, ...] = Field(default=(), max_length=200)
+    new_contacts: Annotated[tuple[NewMember, ...], BeforeValidator(few_addresses)] = Field(default=(), max_length=200)
 
     @model_validator(mode="after")
     def _with_one_primary(self) -> Self:

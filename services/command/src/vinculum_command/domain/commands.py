@@ -234,17 +234,21 @@ def permit(order: Order, heads: Heads) -> Caller:
 
 def authorise(caller: Caller, command: type[Command]) -> None:
     """Raise Forbidden unless the caller's roles or scopes allow commands of this type."""
+    if not may_give(caller, command):
+        raise Forbidden(f"{command.__name__} is given by {givers(command)}.")
+
+
+def may_give(caller: Caller, command: type[Command]) -> bool:
+    """Return whether the caller's roles or scopes allow commands of this type."""
     match caller.kind:
         case "system":
-            allowed = True
+            return True
         case "platform" | "contact":
-            allowed = caller.kind == command.ROLE
+            return caller.kind == command.ROLE
         case "service":
-            allowed = not command.scopes().isdisjoint(caller.scopes)
+            return not command.scopes().isdisjoint(caller.scopes)
         case "staff":
-            allowed = not caller.roles.isdisjoint(ROLES_FOR.get(command.ROLE, ()))
-    if not allowed:
-        raise Forbidden(f"{command.__name__} is given by {givers(command)}.")
+            return not caller.roles.isdisjoint(ROLES_FOR.get(command.ROLE, ()))
 
 
 def givers(command: type[Command]) -> str:

@@ -1,14 +1,14 @@
 """Links: made from either side, changed, moved and ended."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, Final, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from vinculum_command.domain.access import close, pair_keys
 from vinculum_command.domain.commands import Decision, EffectiveAt, Rejections, named_by
 from vinculum_command.domain.contacts import profiles
-from vinculum_command.domain.contacts.profiles import NewContact, check_addresses, logins
+from vinculum_command.domain.contacts.profiles import NewContact, check_addresses, few_addresses, logins
 from vinculum_command.domain.heads.links import Link
 from vinculum_command.domain.heads.view import Heads, Readable
 from vinculum_command.domain.notifications import topics_reaching, uncovered
@@ -65,7 +65,7 @@ class LinkContacts(EffectiveAt):
     RAISES: ClassVar[Rejections] = (*LINKING, IdTaken, EmailTaken)
 
     account_id: AccountId
-    contacts: tuple[NewLink, ...] = Field(min_length=1, max_length=200)
+    contacts: Annotated[tuple[NewLink, ...], BeforeValidator(few_addresses)] = Field(min_length=1, max_length=200)
 
     @field_validator("contacts")
     @classmethod

@@ -5,6 +5,7 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Self, cast
 
@@ -17,7 +18,7 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from vinculum_command import metrics
 from vinculum_command.domain.access import AcceptInvitation
-from vinculum_command.domain.commands import Caller, Command, Order, authorise
+from vinculum_command.domain.commands import Caller, Command, Order, authorise, may_give
 from vinculum_command.domain.rejections import InvitationInvalid
 from vinculum_command.domain.tenants import RegisterTenant
 from vinculum_command.execute import Executor
@@ -25,19 +26,26 @@ from vinculum_command.http.callers import as_caller, standing
 from vinculum_command.http.openapi import BATCH, KEY, Acceptance, answer_schema, operation, operation_id
 from vinculum_command.http.routes import COMMANDS, PATHS, ROUTES
 from vinculum_command.outcomes import Answer
+from vinculum_command.turns import Pace
 from vinculum_shared import telemetry
 from vinculum_shared.contracts.envelope import NDJSON
 from vinculum_shared.http.openapi import SCHEMA
 from vinculum_shared.http.principals import Principal, bearer
-from vinculum_shared.http.requests import JSON_LINES, json_object, refuse_other_than, refuse_unknown_parameters
+from vinculum_shared.http.requests import (
+    JSON_LINES,
+    body_lines,
+    json_object,
+    parsed_object,
+    refuse_other_than,
+    refuse_unknown_parameters,
+)
 from vinculum_shared.problems import (
     FieldError,
+    Forbidden,
     Internal,
     Invalid,
-    Malformed,
     PreconditionFailed,
     Problem,
-    TooLarge,
     UnknownField,
     invalid,
     nothing_at,
@@ -50,8 +58,8 @@ log = structlog.get_logger()
 BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
 BATCH_PATH: Final = "/v1/commands/batch"
 IN_FLIGHT_MAX: Final = 128  # lines of one batch
-LINES_AT_A_TIME: Final = 16  # then others have their turn
-DRY_LINES_MAX: Final = 1_000  # decided in one go, while nothing else is
+LINES_MAX: Final = 10_000
+DRY_LINES_MAX: Final = 1_000
 ETAG: Final = re.compile(r'"?([0-9]{1,18})"?')
 FLAG: Final = TypeAdapter(bool)
 PARAMETERS_KNOWN: Final = frozenset({"dry_run", "tenant"})
@@ -174,10 +182,11 @@ def ordered(
     try:
         parsed = command.model_validate({**fields, **in_path})
     except ValidationError as error:
-        for each in error.errors():
+        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        for each in errors:
             if each["loc"] and each["loc"][0] in in_path:
                 raise nothing_at(str(each["loc"][0])) from None
-        raise invalid(error.errors()) from None
+        raise invalid(errors) from None
     tenant = parsed.tenant if isinstance(parsed, RegisterTenant) else principal.the_tenant
     return given(tenant, parsed, as_caller(principal), expected)
 
@@ -235,13 +244,16 @@ def location(command: Command, new_id: str) -> str:
 async def batch(request: Request) -> Response:
     """Carry out many commands, a line each; the answers are lines in the same order, each with a `status`.
 
-    A line sees what the lines before it did. A bad line fails alone.
+    A line sees what the lines before it did. A bad line fails alone. Nothing is carried out until all lines are there,
+    since many callers read no answers before they have sent them all.
     """
     principal = await standing(request, await bearer(request, request.query_params.get("tenant")))
+    if not any(may_give(as_caller(principal), command) for command in PATHS):
+        raise Forbidden("The token allows no command.")
     refuse_unknown_parameters(request, PARAMETERS_KNOWN)
     executor, dry_run = cast(Executor, request.state.executor), is_dry_run(request)
     refuse_other_than(JSON_LINES, request)
-    lines = [line for line in (await request.body()).splitlines() if line.strip()]
+    lines = await body_lines(request, DRY_LINES_MAX if dry_run else LINES_MAX)
     if dry_run:
         return Response(await dry_answers(lines, principal, executor), media_type=NDJSON)
     return StreamingResponse(answers(lines, principal, executor), media_type=NDJSON)
@@ -249,11 +261,12 @@ async def batch(request: Request) -> Response:
 
 async def answers(lines: list[bytes], principal: Principal, executor: Executor) -> AsyncIterator[bytes]:
     under_way: deque[Coroutine[Any, Any, bytes]] = deque()
+    pace = Pace(partial(asyncio.sleep, 0))
     try:
-        for number, line in enumerate(lines):
+        for line in lines:
             under_way.append(await started(line, principal, executor))
-            if number % LINES_AT_A_TIME == 0:
-                await asyncio.sleep(0)  # a line that is no command waits for nothing, and others would wait for all
+            if pace.over:
+                await pace.turn()
             if len(under_way) >= IN_FLIGHT_MAX:
                 yield await under_way.popleft()
         while under_way:
@@ -274,30 +287,28 @@ async def started(line: bytes, principal: Principal, executor: Executor) -> Coro
 
 
 async def dry_answers(lines: list[bytes], principal: Principal, executor: Executor) -> bytes:
-    if len(lines) > DRY_LINES_MAX:
-        raise TooLarge(f"A dry run takes at most {DRY_LINES_MAX} lines.", lines_max=DRY_LINES_MAX)
+    pace = Pace(partial(asyncio.sleep, 0))
     read: list[Order | Problem] = []
     for line in lines:
         try:
             read.append(read_line(line, principal)[0])
         except Problem as problem:
             read.append(problem)
+        if pace.over:
+            await pace.turn()
     async with executor.dry_run(principal.tenant or "") as dry_run:
         decided = iter(await dry_run.decide(*[each for each in read if isinstance(each, Order)]))
-    told_of = [
-        line_of(next(decided), each.command) if isinstance(each, Order) else line_of(settled(each), None)
-        for each in read
-    ]
-    return b"".join([await each for each in told_of])
+    told = []
+    for each in read:
+        answer, command = (next(decided), each.command) if isinstance(each, Order) else (settled(each), None)
+        told.append(await line_of(answer, command))
+        if pace.over:
+            await pace.turn()
+    return b"".join(told)
 
 
 def read_line(line: bytes, principal: Principal) -> tuple[Order, str | None]:
-    try:
-        fields = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        raise Malformed("The line is not JSON.") from None
-    if not isinstance(fields, dict):
-        raise Malformed("The line is not a JSON object.")
+    fields = parsed_object(line, "line")
     name, key = fields.pop("command", None), fields.pop("idempotency_key", None)
     command = COMMANDS.get(name) if isinstance(name, str) else None
     if command is None:

@@ -83,7 +83,9 @@ BATCH: Final[Schema] = {
     "parameters": [DRY_RUN, TENANT],
     "requestBody": {
         "required": True,
-        "description": "Commands, a JSON object a line; 16 MiB in all.",
+        "description": (
+            "Commands, a JSON object a line. At most 10,000 lines (1,000 in a dry run) of 1 MiB, and 16 MiB in all."
+        ),
         "content": {NDJSON: {"schema": {"$ref": SCHEMA.format(model="BatchLine")}}},
     },
 }

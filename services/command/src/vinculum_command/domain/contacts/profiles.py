@@ -1,9 +1,10 @@
 """Who a contact is."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from pydantic import Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from vinculum_command.domain.commands import Command, Decision, Rejections, new_id
 from vinculum_command.domain.heads.contacts import Contact, Login
@@ -25,6 +26,8 @@ from vinculum_shared.contracts.values import (
     check_once,
 )
 from vinculum_shared.problems import invalid
+
+ADDRESSES_MAX: Final = 1_000  # that one command adds
 
 
 class NewEmail(Input):
@@ -54,6 +57,17 @@ class NewContact(ContactProfile, Input):
 def logins(heads: Heads, *contacts: NewContact) -> Iterator[str]:
     """Name the heads of new contacts' addresses."""
     return (Login.key(address_hash=heads.hashed(email.address)) for new in contacts for email in new.emails)
+
+
+def few_addresses(contacts: object) -> object:
+    """Refuse more addresses than one command may add, before each of them is looked at."""
+    if isinstance(contacts, list):
+        new = (each.get("new_contact", each) for each in contacts if isinstance(each, dict))
+        emails = (each.get("emails") for each in new if isinstance(each, dict))
+        if sum(len(each) for each in emails if isinstance(each, list)) > ADDRESSES_MAX:
+            detail = "one command adds at most {max} addresses: send the other contacts in another one"
+            raise PydanticCustomError("too_many", detail, {"max": ADDRESSES_MAX})
+    return contacts
 
 
 def check_addresses(heads: Heads, contacts: Iterable[tuple[tuple[str | int, ...], NewContact]]) -> None:
