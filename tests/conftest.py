@@ -14,5 +14,5 @@ for name in [name for name in os.environ if name.startswith("VINCULUM_") and not
     del os.environ[name]
 
 # How long an example takes says something of the machine, not of the code.
-settings.register_profile("any machine", suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")

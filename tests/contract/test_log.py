@@ -67,6 +67,7 @@ JOURNEY: Final[list[tuple[str, dict[str, Any]]]] = [
     ("SetPermissions", PAIR | {"features": ["invoices"]}),
     ("SetNotifications", PAIR | {"topics": {"invoice": True}}),
     ("SetNotifications", PAIR | {"topics": {"invoice": False}, "email_id": SECOND_EMAIL}),
+    ("Unsubscribe", PAIR | {"topic": "invoice", "address_hash": "0" * 64}),
     ("SetPortalAccess", PAIR | {"login": True, "email_id": EMAIL}),
     ("ArchiveAccount", {"account_id": ACCOUNT}),
     ("RestoreAccount", {"account_id": ACCOUNT}),

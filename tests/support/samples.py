@@ -38,6 +38,7 @@ from vinculum_shared.contracts.links import (
     NotificationPreferencesChanged,
     PermissionsChanged,
     PortalAccessChanged,
+    Unsubscribed,
 )
 from vinculum_shared.contracts.records import RecordCreated, RecordReminded, RecordSent
 from vinculum_shared.contracts.staff import Limits, StaffProfile, StaffUserAdded, StaffUserChanged, StaffUserDeactivated
@@ -209,6 +210,13 @@ EVENTS: Final[dict[str, Event]] = {
     ),
     "notification_preferences_changed.v1": NotificationPreferencesChanged(
         account_id=ACCOUNT, contact_id=CONTACT, before=NotificationPreferences(), after=PREFERENCES
+    ),
+    "notification_preferences_changed.v1.unsubscribed": NotificationPreferencesChanged(
+        account_id=ACCOUNT,
+        contact_id=CONTACT,
+        before=NotificationPreferences(topics=("invoice", "ticket")),
+        after=PREFERENCES,
+        unsubscribed=Unsubscribed(address_hash=HASH[::-1], after=("invoice",)),
     ),
     "record_created.v1": RecordCreated(
         record_id=RECORD,

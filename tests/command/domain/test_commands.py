@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from support.commands import PLATFORM, SERVICE
-from support.decisions import Case, Outcome, new
+from support.decisions import Case, Outcome, hashed, new
 from vinculum_command.domain.access import AcceptInvitation, SetPortalAccess, SettleAccess
 from vinculum_command.domain.accounts import ArchiveAccount, ChangeAccount, CreateAccount, RestoreAccount
 from vinculum_command.domain.commands import SYSTEM, Caller, Command, TopicUncovered
@@ -37,6 +37,7 @@ from vinculum_command.domain.rejections import (
 )
 from vinculum_command.domain.staff import AddStaffUser, ChangeStaffUser, DeactivateStaffUser
 from vinculum_command.domain.tenants import ChangePolicy, ChangeTenant, RegisterTenant
+from vinculum_command.domain.unsubscriptions import Unsubscribe
 from vinculum_command.http.routes import COMMANDS
 from vinculum_shared.contracts.staff import Limits, Role
 from vinculum_shared.contracts.tenants import Policy
@@ -49,7 +50,7 @@ EVERYDAY = {
     *(CreateAccount, ChangeAccount, ArchiveAccount, RestoreAccount),
     *(CreateContact, ChangeContact, DeactivateContact, ReactivateContact, AddEmail, ChangeEmail, RemoveEmail),
     *(LinkContacts, LinkAccounts, PutLink, ChangeLink, UnlinkContact, TransferContact),
-    *(SetPortalAccess, SetPermissions, SetNotifications, CreateRecord, SendRecord, RemindRecord),
+    *(SetPortalAccess, SetPermissions, SetNotifications, Unsubscribe, CreateRecord, SendRecord, RemindRecord),
 }
 ADMINISTRATION = {ChangeTenant, ChangePolicy, AddStaffUser, ChangeStaffUser, DeactivateStaffUser}
 ALL = {*COMMANDS.values(), AcceptInvitation, SettleAccess}
@@ -88,6 +89,7 @@ def commands() -> dict[type[Command], dict[str, Any]]:
         SetPortalAccess: {**pair, "login": True},
         SetPermissions: {**pair, "features": []},
         SetNotifications: {**pair, "topics": {"invoice": True}},
+        Unsubscribe: {**pair, "address_hash": "0" * 64, "topic": "invoice"},
         CreateRecord: {"type": "invoice", "account_id": nothing},
         SendRecord: {"record_id": nothing},
         RemindRecord: {"record_id": nothing, "kind": "overdue"},
@@ -141,7 +143,7 @@ class TestWhoMayGiveACommand:
             ({"commands"}, EVERYDAY),
             ({"admin"}, ADMINISTRATION),
             ({"commands", "admin"}, EVERYDAY | ADMINISTRATION),
-            ({"preferences"}, set()),  # which turns topics off, and this turns one on
+            ({"preferences"}, {Unsubscribe}),  # it turns topics off; SetNotifications turns one on here
             ({"queries", "log", "personal", "all_tenants"}, set()),
         ],
     )
@@ -339,6 +341,10 @@ THREE_LOADS = {
     # links, then what is moved beside them, then who else gets the mail that the contact got
     DeactivateContact,
     RemoveEmail,
+    # what is known of the addresses, then who else gets the mail that the contact got
+    TransferContact,
+    SetNotifications,
+    Unsubscribe,
 }
 
 
@@ -400,6 +406,7 @@ class TestLoads:
             ],
             SetPermissions: [{**pair, "features": []}],
             SetNotifications: [{**pair, "topics": {"invoice": False, "task": False}}],
+            Unsubscribe: [{**pair, "address_hash": hashed("b@example.com"), "topic": "invoice"}],
             CreateRecord: [{"type": "invoice", **pair}],
             SendRecord: [{"record_id": record.id}, {"record_id": record.id, "contact_ids": [contact]}],
             RemindRecord: [{"record_id": record.id, "kind": "overdue"}],

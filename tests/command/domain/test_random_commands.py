@@ -26,6 +26,7 @@ from vinculum_command.domain.heads.links import Coverage, Link, Members, Members
 from vinculum_command.domain.links import LinkAccounts, LinkContacts, PutLink, TransferContact, UnlinkContact
 from vinculum_command.domain.notifications import SetNotifications, SetPermissions
 from vinculum_command.domain.policies import PROFILES
+from vinculum_command.domain.unsubscriptions import Unsubscribe
 from vinculum_shared.contracts.accounts import AccountChanged
 from vinculum_shared.contracts.contacts import ContactChanged, EmailChanged
 from vinculum_shared.contracts.events import Event
@@ -154,6 +155,10 @@ def add_email(contact_id: UUID, number: int, address: str, *, primary: bool) -> 
     return command(AddEmail, contact_id=contact_id, **fields)
 
 
+def unsubscribe(which: int, topic: Topic, address: str) -> Step:
+    return of_link(Unsubscribe, which, topic=topic, address_hash=hashed(address))
+
+
 pairs = {"account_id": accounts, "contact_id": contacts}
 
 
@@ -185,6 +190,7 @@ without_invitations: st.SearchStrategy[Step] = st.one_of(
     st.builds(partial(of_link, SetPermissions), indexes, features=features),
     st.builds(partial(of_link, SetNotifications), indexes, topics=topics),
     st.builds(partial(of_linked_address, SetNotifications), indexes, numbers, topics=topics),
+    st.builds(unsubscribe, indexes, st.sampled_from(TOPICS[:3]), addresses),
     st.builds(create_account, new_accounts, st.lists(contacts, max_size=2, unique=True), new_contacts, addresses),
     st.builds(create_contact, new_contacts, st.none() | addresses, st.lists(accounts, max_size=2, unique=True)),
 )
@@ -215,6 +221,7 @@ def test_the_rules_hold_whatever_comes(profile: Profile, overrides: dict[str, An
         check_accounts(case, policy)
         check_contacts(case, policy)
         check_access(case)
+        check_unsubscribed(case)
         assert case.heads == case.refolded
         assert case.loads <= 3
 
@@ -335,6 +342,16 @@ def check_access(case: Case) -> None:
         if isinstance(stored.head, Memberships):
             counted.update(stored.head.active)
     assert counted == active
+
+
+def check_unsubscribed(case: Case) -> None:
+    """Wherever an address is linked, what its recipient has unsubscribed from is off for it, primary or not."""
+    for link in linked(case):
+        account_id, contact_id = link.ids
+        for email in case.head(Contact, contact_id=contact_id).emails:
+            for topic in case.head(Login, address_hash=email.address_hash).unsubscribed.get(account_id, ()):
+                own = link.preferences.by_email.get(email.email_id, {}).get(topic)
+                assert own is False or (own is None and topic not in link.preferences.topics)
 
 
 def covered(case: Case, policy: Policy) -> set[tuple[AccountId, Topic]]:

@@ -89,8 +89,26 @@ class ContactUnlinked(LinkEvent):
     comment: Personal[Text | None] = None
 
 
+class Unsubscribed(Value):
+    """The topics of an account that the recipient at an address has unsubscribed from, by the address's keyed hash.
+
+    That is the recipient's own wish. It outlives the link and the contact's address, until a topic is turned on again
+    for the address.
+    """
+
+    address_hash: str
+    before: tuple[Topic, ...] = ()
+    after: tuple[Topic, ...] = ()
+
+    @property
+    def ended(self) -> tuple[Topic, ...]:
+        return tuple(topic for topic in self.before if topic not in self.after)
+
+
 class NotificationPreferencesChanged(LinkEvent):
     """Mail about these topics (PX-7)."""
 
     before: NotificationPreferences
     after: NotificationPreferences
+    unsubscribed: Unsubscribed | None = Field(default=None, exclude_if=lambda unsubscribed: unsubscribed is None)
+    """Where a recipient has unsubscribed, or a topic was turned on again after that; left out everywhere else."""

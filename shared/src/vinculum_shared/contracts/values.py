@@ -105,6 +105,7 @@ _NOT_IN_ADDRESSES: Final = r"""\s@<>()\[\],;:\\"\x00-\x1f\x7f-\x9f"""
 ADDRESS: Final = rf"^[^{_NOT_IN_ADDRESSES}]{{1,64}}@[^{_NOT_IN_ADDRESSES}.]+(\.[^{_NOT_IN_ADDRESSES}.]+)+$"
 Address = Annotated[str, StringConstraints(max_length=254, pattern=ADDRESS)]
 """An email address as it was typed. Mail goes to just this; `login/…` compares its canonical form."""
+AddressHash = Annotated[str, StringConstraints(max_length=64, pattern=r"^[0-9a-f]{64}$")]
 
 
 def _readable(details: dict[str, JsonValue]) -> dict[str, JsonValue]:

@@ -15,6 +15,7 @@ from vinculum_command.domain.heads.links import Members
 from vinculum_command.domain.heads.view import Enumeration, Heads, Readable
 from vinculum_command.domain.links import LINKING, LinkedContact, link
 from vinculum_command.domain.rejections import ContactRequired, EmailTaken, IdTaken
+from vinculum_command.domain.unsubscriptions import wishes
 from vinculum_shared.contracts.accounts import (
     AccountArchived,
     AccountChanged,
@@ -66,7 +67,8 @@ class CreateAccount(AccountProfile, Command):
         if heads.exists(Account.key(account_id=self.id)):
             raise IdTaken(account_id=self.id)
         check_addresses(heads, ((("new_contacts", n), new) for n, new in enumerate(self.new_contacts)))
-        heads.prefetch(logins(heads, *self.new_contacts))
+        known = [member.contact_id for member in self.link_contacts]
+        heads.prefetch([*logins(heads, *self.new_contacts), *wishes(heads, known)])
         yield AccountCreated.of(self, account_id=self.id)
         for number, member in enumerate(self.link_contacts):
             with named_by("link_contacts", number, "contact_id"):

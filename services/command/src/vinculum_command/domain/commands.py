@@ -88,6 +88,16 @@ class InvitationPending(Caution):
     expires_at: datetime
 
 
+class RecipientUnsubscribed(Caution):
+    """The recipient at this address had unsubscribed from mail about the topic."""
+
+    code: Literal["unsubscribed"] = "unsubscribed"
+    account_id: AccountId
+    contact_id: ContactId
+    email_id: EmailId
+    topic: Topic
+
+
 class PolicyViolations(Caution):
     """So many things that exist would not be allowed now; they stay."""
 

@@ -23,6 +23,7 @@ from vinculum_command.domain.rejections import (
     LastContact,
     PrimaryRequired,
 )
+from vinculum_command.domain.unsubscriptions import keep_off, wishes
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.links import ContactLinked, ContactUnlinked, LinkChanged, LinkTerms
 from vinculum_shared.contracts.values import AccountId, Code, ContactId, Flag, Input, Name, Text, check_once
@@ -85,7 +86,9 @@ class LinkContacts(EffectiveAt):
         }
         check_addresses(heads, new_contacts.items())
         promoted = [self.account_id] if any(new.primary for new in self.contacts) else []
-        heads.prefetch([*logins(heads, *new_contacts.values()), *primaries(heads, promoted)])
+        known = [new.contact_id for new in self.contacts if new.contact_id]
+        read = [*logins(heads, *new_contacts.values()), *primaries(heads, promoted), *wishes(heads, known)]
+        heads.prefetch(read)
         for number, new in enumerate(self.contacts):
             if new.new_contact:
                 yield from profiles.create(heads, new.new_contact)
@@ -242,6 +245,9 @@ def join(heads: Heads, account_id: AccountId, contact_id: ContactId, terms: Link
         features=policy.starting_features(),
         topics=policy.starting_topics(),
     )
+    if policy.starting_topics():
+        heads.prefetch(wishes(heads, [contact_id]))
+        yield from keep_off(heads, account_id, contact_id, *heads.known_contact(contact_id).emails)
 
 
 def change(heads: Heads, now: Link, after: LinkTerms) -> Iterator[Event]:

@@ -12,11 +12,12 @@ from vinculum_command.domain.commands import (
     Command,
     Decision,
     MailWithoutPermission,
+    RecipientUnsubscribed,
     Rejections,
     TopicUncovered,
     named_by,
 )
-from vinculum_command.domain.heads.contacts import Contact
+from vinculum_command.domain.heads.contacts import Contact, Login
 from vinculum_command.domain.heads.links import Coverage, Link, Reached
 from vinculum_command.domain.heads.view import Heads, Readable
 from vinculum_command.domain.rejections import (
@@ -26,11 +27,13 @@ from vinculum_command.domain.rejections import (
     EmailNotFound,
     PermissionsFixed,
 )
+from vinculum_shared.contracts.contacts import Email
 from vinculum_shared.contracts.events import Recipient
 from vinculum_shared.contracts.links import (
     NotificationPreferences,
     NotificationPreferencesChanged,
     PermissionsChanged,
+    Unsubscribed,
 )
 from vinculum_shared.contracts.topics import FEATURE_OF, FEATURES, TOPICS, Feature, Topic
 from vinculum_shared.contracts.values import AccountId, ContactId, Distinct, EmailId, Flag
@@ -99,25 +102,63 @@ class SetNotifications(Command):
                 heads.email(self.contact_id, self.email_id)
         if any(self.topics.values()):
             heads.check_active(self.account_id, self.contact_id)
-        before, after = link.preferences, self._after(link.preferences)
-        if after == before:
+        unsubscribed = self._unsubscribed(heads, link)
+        again = next((email_id for email_id, each in unsubscribed.items() if each.after != each.before), None)
+        before, after = link.preferences, self._after(link.preferences, unsubscribed)
+        if after == before and not again:
             return
         reached = topics_reaching(heads, link)
         yield NotificationPreferencesChanged(
-            account_id=self.account_id, contact_id=self.contact_id, before=before, after=after
+            account_id=self.account_id,
+            contact_id=self.contact_id,
+            before=before,
+            after=after,
+            unsubscribed=unsubscribed[again] if again else None,
         )
+        if again:
+            for topic in unsubscribed[again].ended:
+                yield RecipientUnsubscribed(
+                    account_id=self.account_id, contact_id=self.contact_id, email_id=again, topic=topic
+                )
         yield from _without_permission(heads, self.account_id, self.contact_id, self.topics)
         yield from uncovered(heads, {self.account_id: reached})
 
-    def _after(self, before: NotificationPreferences) -> NotificationPreferences:
+    def _unsubscribed(self, heads: Heads, link: Link) -> dict[EmailId, Unsubscribed]:
+        """Return what the recipients at the contact's addresses have unsubscribed from, and what of it stays so.
+
+        That is all but what is turned on for the address, or for the link whose mail goes there.
+        """
+        emails = [email for email in heads.known_contact(self.contact_id).emails if self._may_end_a_wish(link, email)]
+        heads.prefetch(Login.key(address_hash=email.address_hash) for email in emails)
+        found = {}
+        for email in emails:
+            before = heads.login(email.address_hash).unsubscribed.get(self.account_id, ())
+            meant = email.email_id == self.email_id if self.email_id else email.primary
+            after = tuple(topic for topic in before if not (meant and self.topics.get(topic)))
+            if before:
+                found[email.email_id] = Unsubscribed(address_hash=email.address_hash, before=before, after=after)
+        return found
+
+    def _may_end_a_wish(self, link: Link, email: Email) -> bool:
+        if self.email_id:
+            return email.email_id == self.email_id and any(self.topics.values())
+        own = link.preferences.by_email.get(email.email_id, {})
+        return any(on or own.get(topic) is False for topic, on in self.topics.items())
+
+    def _after(
+        self, before: NotificationPreferences, unsubscribed: Mapping[EmailId, Unsubscribed]
+    ) -> NotificationPreferences:
         if self.email_id:
             own = {**before.by_email.get(self.email_id, {}), **self.topics}
             return before.evolve(by_email={**before.by_email, self.email_id: own})
         on = {topic: topic in before.topics for topic in TOPICS} | dict(self.topics)
-        left = {
+        left: dict[EmailId, dict[Topic, bool]] = {
             email_id: {topic: own for topic, own in each.items() if topic not in self.topics}
             for email_id, each in before.by_email.items()
         }
+        for email_id, each in unsubscribed.items():
+            stays = {topic: False for topic in self.topics if topic in each.after}
+            left[email_id] = left.get(email_id, {}) | stays
         return before.evolve(
             topics=tuple(topic for topic in TOPICS if on[topic]),
             by_email={email_id: own for email_id, own in left.items() if own},

@@ -10,6 +10,7 @@ EMAIL: Final = "01980000-0000-7000-8000-000000000004"
 OTHER_ACCOUNT: Final = "01980000-0000-7000-8000-000000000005"
 RECORD: Final = "01980000-0000-7000-8000-000000000007"
 EVENT: Final = "01980000-0000-7000-8000-000000000008"
+ADDRESS_HASH: Final = "0f" * 32
 LINK: Final = f"{ACCOUNT}/{CONTACT}"
 
 REQUESTS: Final[dict[str, dict[str, Any]]] = {
@@ -60,6 +61,7 @@ REQUESTS: Final[dict[str, dict[str, Any]]] = {
     "SetPortalAccess": {"login": True, "email_id": EMAIL},
     "SetPermissions": {"features": ["invoices", "support"]},
     "SetNotifications": {"topics": {"invoice": True, "ticket": False}},
+    "Unsubscribe": {"topic": "invoice", "address_hash": ADDRESS_HASH},
     "CreateRecord": {
         "type": "invoice",
         "account_id": ACCOUNT,
@@ -112,6 +114,7 @@ ANSWERS: Final[dict[str, Any]] = {
     "SetPortalAccess": answer(LINK, "PortalAccessChanged"),
     "SetPermissions": answer(LINK, "PermissionsChanged"),
     "SetNotifications": answer(LINK, "NotificationPreferencesChanged"),
+    "Unsubscribe": answer(LINK, "NotificationPreferencesChanged"),
     "CreateRecord": answer(RECORD, "RecordCreated"),
     "SendRecord": answer(RECORD, "RecordSent"),
     "RemindRecord": answer(RECORD, "RecordReminded"),

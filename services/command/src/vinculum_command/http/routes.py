@@ -22,6 +22,7 @@ from vinculum_command.domain.notifications import SetNotifications, SetPermissio
 from vinculum_command.domain.records import CreateRecord, RemindRecord, SendRecord
 from vinculum_command.domain.staff import AddStaffUser, ChangeStaffUser, DeactivateStaffUser
 from vinculum_command.domain.tenants import ChangePolicy, ChangeTenant, RegisterTenant
+from vinculum_command.domain.unsubscriptions import Unsubscribe
 
 ROUTES: Final[dict[str, type[Command]]] = {
     "POST /tenants": RegisterTenant,
@@ -52,6 +53,7 @@ ROUTES: Final[dict[str, type[Command]]] = {
     "POST /invitations/accept": AcceptInvitation,
     "PUT /accounts/{account_id}/contacts/{contact_id}/permissions": SetPermissions,
     "PUT /accounts/{account_id}/contacts/{contact_id}/notifications": SetNotifications,
+    "POST /accounts/{account_id}/contacts/{contact_id}/unsubscribe": Unsubscribe,
     "POST /records": CreateRecord,
     "POST /records/{record_id}/send": SendRecord,
     "POST /records/{record_id}/remind": RemindRecord,

@@ -1,11 +1,11 @@
 """A contact's addresses, and what a change of one does to the logins by it (trap 3)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar, Final
 
 from pydantic import Field
 
-from vinculum_command.domain.access import beside, settle_address
+from vinculum_command.domain.access import beside, pair_keys, settle_address
 from vinculum_command.domain.commands import Command, Decision, Rejections, new_id
 from vinculum_command.domain.contacts.profiles import NewEmail, as_email, check_free
 from vinculum_command.domain.heads.contacts import Contact, Login
@@ -13,8 +13,10 @@ from vinculum_command.domain.heads.links import Memberships
 from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX, Enumeration, Heads, Readable
 from vinculum_command.domain.notifications import ACCOUNTS_WARNED_OF_MAX, topics_reaching, uncovered
 from vinculum_command.domain.rejections import ContactInactive, EmailTaken, IdTaken, TooManyInvitations
+from vinculum_command.domain.unsubscriptions import keep_off
 from vinculum_shared.contracts.addresses import NewAddress
 from vinculum_shared.contracts.contacts import Email, EmailAdded, EmailChanged, EmailRemoved
+from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.values import ContactId, EmailId, Flag, Name
 from vinculum_shared.problems import Invalid
 
@@ -61,6 +63,7 @@ class AddEmail(Command):
         if email.primary:
             yield from _primary_no_more(contact, self.contact_id)
         yield EmailAdded.of(email, contact_id=self.contact_id)
+        yield from _keep_off(heads, self.contact_id, email)
 
     def _held(self, heads: Heads) -> Email | None:
         """Return the address as the contact has it, if it does."""
@@ -113,6 +116,7 @@ class ChangeEmail(Command):
         yield EmailChanged(contact_id=self.contact_id, email_id=self.email_id, before=before, after=after)
         if moved:
             yield from settle_address(heads, self.contact_id, self.email_id)
+            yield from _keep_off(heads, self.contact_id, after)
 
 
 class RemoveEmail(Command):
@@ -140,6 +144,15 @@ class RemoveEmail(Command):
             yield EmailChanged(contact_id=self.contact_id, email_id=after.email_id, before=others[0], after=after)
         yield from settle_address(heads, self.contact_id, self.email_id)
         yield from uncovered(heads, reached)
+
+
+def _keep_off(heads: Heads, contact_id: ContactId, email: Email) -> Iterator[Event]:
+    """Keep off what the recipient at a new address has unsubscribed from, wherever the contact is linked."""
+    accounts = list(heads.login(email.address_hash).unsubscribed)
+    heads.prefetch(key for account_id in accounts for key in pair_keys(account_id, contact_id))
+    for account_id in accounts:
+        if heads.link(account_id, contact_id).linked:
+            yield from keep_off(heads, account_id, contact_id, email)
 
 
 def _primary_no_more(contact: Contact, contact_id: ContactId) -> Iterable[EmailChanged]:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import ClassVar, Final, Self
 
+from pydantic import Field
+
 from vinculum_command.domain.heads.head import Head, Mark
 from vinculum_shared.contracts.contacts import (
     ContactChanged,
@@ -16,7 +18,9 @@ from vinculum_shared.contracts.contacts import (
     EmailRemoved,
 )
 from vinculum_shared.contracts.events import ContactEvent, Event
-from vinculum_shared.contracts.values import ContactId, EmailId
+from vinculum_shared.contracts.links import NotificationPreferencesChanged
+from vinculum_shared.contracts.topics import Topic
+from vinculum_shared.contracts.values import AccountId, ContactId, EmailId
 
 HOLDERS_KNOWN_MAX: Final = 20  # contacts of one address kept by id; a shared mailbox may have more
 
@@ -70,14 +74,24 @@ class Contact(Head):
 
 
 class Login(Head):
-    """Who holds an address, by its keyed hash; held under every policy, asked where each address is one contact's."""
+    """Who holds an address, by its keyed hash; held under every policy, asked where each address is one contact's.
+
+    And which topics of which accounts its recipient has unsubscribed from, whoever holds it.
+    """
 
     KEY: ClassVar[tuple[str, ...]] = ("login", "address_hash")
-    EVENTS: ClassVar[tuple[type[Event], ...]] = (ContactCreated, EmailAdded, EmailChanged, EmailRemoved)
+    EVENTS: ClassVar[tuple[type[Event], ...]] = (
+        ContactCreated,
+        EmailAdded,
+        EmailChanged,
+        EmailRemoved,
+        NotificationPreferencesChanged,
+    )
 
     address_hash: str = ""
     holders: tuple[ContactId, ...] = ()
     count: int = 0
+    unsubscribed: dict[AccountId, tuple[Topic, ...]] = Field(default_factory=dict)
 
     @classmethod
     def absent(cls, key: str) -> Self:
@@ -85,10 +99,16 @@ class Login(Head):
 
     @classmethod
     def keys(cls, event: Event) -> Iterable[str]:
+        if isinstance(event, NotificationPreferencesChanged):
+            return [cls.key(address_hash=event.unsubscribed.address_hash)] if event.unsubscribed else ()
         gone, come = _hashes(event)
         return sorted(cls.key(address_hash=each) for each in gone ^ come)
 
     def fold(self, event: Event, mark: Mark) -> Self:
+        if isinstance(event, NotificationPreferencesChanged):
+            assert event.unsubscribed
+            topics = self.unsubscribed | {event.account_id: event.unsubscribed.after}
+            return self.evolve(unsubscribed={account_id: each for account_id, each in topics.items() if each})
         assert isinstance(event, ContactEvent)
         gone, _ = _hashes(event)
         if self.address_hash in gone:
