@@ -136,13 +136,42 @@ async def test_who_unsubscribes_has_his_preference_switched_off(both: Both, mail
     assert await reminded_again() == ("sent", "preference")
 
 
-async def test_who_unsubscribes_an_address_that_is_gone_has_nothing_left_to_switch_off(
+async def test_an_unsubscription_outlives_the_link_and_the_address(both: Both, mails: MailServer) -> None:
+    """Until the topic is turned on for the address again, which warns that its recipient had unsubscribed."""
+    account, contact, invoice = await unsubscribed(both, mails)
+    await announced(both.notifier)
+
+    async def reminded_again() -> tuple[str, str]:
+        await both.commands.done("POST", f"/records/{invoice}/remind", {"kind": "overdue"})
+        await both.mail()
+        row = (await both.notifier.ledger())[-1]
+        return row["outcome"], row["reason"]
+
+    other, pair = await both.commands.account(), f"/accounts/{account}/contacts/{contact}"
+    for move in ((account, other), (other, account)):
+        from_to = dict(zip(("from_account_id", "to_account_id"), map(str, move), strict=True))
+        await both.commands.done("POST", f"/contacts/{contact}/transfer", from_to)
+    assert await reminded_again() == ("nobody", "no_recipient")
+    await both.commands.done("DELETE", f"/contacts/{contact}/emails/{await mailed_to(both.notifier)}")
+    email = {"address": "anna@example.com", "primary": True}
+    await both.commands.done("POST", f"/contacts/{contact}/emails", email)
+    assert await reminded_again() == ("nobody", "no_recipient")
+    on = await both.commands.done("PUT", f"{pair}/notifications", {"topics": {"invoice": True}})
+    assert "unsubscribed" in [warning["code"] for warning in on["warnings"]]
+    assert await reminded_again() == ("sent", "preference")
+
+
+async def test_an_unsubscription_from_an_address_that_is_gone_holds_when_it_is_added_again(
     both: Both, mails: MailServer
 ) -> None:
-    _, contact, _ = await unsubscribed(both, mails)
+    _, contact, invoice = await unsubscribed(both, mails)
     await both.commands.done("DELETE", f"/contacts/{contact}/emails/{await mailed_to(both.notifier)}")
     await announced(both.notifier)
-    assert await both.notifier.pool.fetchval("SELECT refused FROM unsubscription") == "email_not_found"
+    email = {"address": "anna@example.com", "primary": True}
+    await both.commands.done("POST", f"/contacts/{contact}/emails", email)
+    await both.commands.done("POST", f"/records/{invoice}/remind", {"kind": "overdue"})
+    await both.mail()
+    assert (await both.notifier.ledger())[-1]["reason"] == "no_recipient"
 
 
 async def unsubscribed(both: Both, mails: MailServer) -> tuple[UUID, UUID, UUID]:

@@ -177,8 +177,6 @@ async def standing(pool: Pool, mail: Notification) -> Standing:
         mail.tenant,
         mail.addressee.address_hash,
         mail.account_id,
-        mail.addressee.contact_id,
-        mail.addressee.email_id,
         mail.topic,
         mail.recorded_at,
         mail.position,
@@ -299,12 +297,12 @@ STANDING: LiteralString = """
         EXISTS (SELECT FROM suppressed_address WHERE tenant = $1 AND address_hash = $2) AS suppressed,
         EXISTS (
             SELECT FROM unsubscription JOIN subscription USING (tenant)
-            WHERE (tenant, account_id, contact_id, email_id, topic) = ($1, $3, $4, $5, $6) AND (
-                unsubscription.position IS NULL OR unsubscription.position > subscription.position OR asked_at >= $7)
+            WHERE (tenant, account_id, topic, address_hash) = ($1, $3, $4, $2) AND (
+                unsubscription.position IS NULL OR unsubscription.position > subscription.position OR asked_at >= $5)
         ) AS unsubscribed,
         (
             SELECT outcome FROM notification
-            WHERE tenant = $1 AND position = $8 AND topic = $6 AND topic <> 'invitation' AND address_hash = $2
-                AND id <> $9 AND (outcome = 'sent' OR (outcome = 'queued' AND id < $9))
+            WHERE tenant = $1 AND position = $6 AND topic = $4 AND topic <> 'invitation' AND address_hash = $2
+                AND id <> $7 AND (outcome = 'sent' OR (outcome = 'queued' AND id < $7))
             ORDER BY outcome DESC LIMIT 1
         ) AS twin"""

@@ -46,8 +46,8 @@ POLL_SECONDS: Final = 1.0
 TIMEOUT_SECONDS: Final = 10.0
 RETRY_FIRST: Final = timedelta(seconds=15)  # longer than a command can take: it is the lease too
 RETRY_LONGEST: Final = timedelta(minutes=5)
-NOTHING_LEFT: Final = frozenset({"contact_not_linked", "account_not_found", "contact_not_found", "email_not_found"})
-"""Problems which say that there is nothing to switch off any more."""
+NOTHING_LEFT: Final = frozenset({"account_not_found", "contact_not_found"})
+"""Problems which say that there is nothing to switch off."""
 
 
 class Unsubscription(Signed):
@@ -63,9 +63,10 @@ class Unsubscription(Signed):
     address_hash: str | None = None
     """Of the address that the mail went to. Links in older mails have none."""
 
-    @property
-    def key(self) -> tuple[object, ...]:
-        return self.tenant, self.account_id, self.contact_id, self.email_id, self.topic
+    def key(self, known: Known) -> tuple[object, ...]:
+        """Return the wish's key, with the address's hash as it is now if the link doesn't tell it."""
+        email = self.email(known)
+        return self.tenant, self.account_id, self.topic, self.address_hash or (email and email.address_hash)
 
     @property
     def streams(self) -> Iterator[str]:
@@ -107,7 +108,7 @@ async def show_unsubscribe_page(token: str, request: Request) -> HTMLResponse:
         return invalid_link(request)
     async with of_tenant(request.state.pool, wish.tenant) as db:
         known = await look(db, wish.tenant, *wish.streams)
-        pending = await db.fetchval(PENDING, *wish.key)
+        pending = await db.fetchval(PENDING, *wish.key(known))
     return page(wish, known, standing(wish, known, pending=pending))
 
 
@@ -120,8 +121,7 @@ async def unsubscribe(token: str, request: Request) -> HTMLResponse:
     async with lent(request.state.pool) as db, db.transaction():
         await db.execute(FOR_TENANT, wish.tenant)
         known = await look(db, wish.tenant, *wish.streams)
-        if not wish.is_replaced(known):
-            await db.execute(ASK, *wish.key)
+        await db.execute(ASK, *wish.key(known), wish.contact_id)
     return page(wish, known, "gone" if standing(wish, known, pending=None) == "gone" else "stopped")
 
 
@@ -192,54 +192,48 @@ async def announce(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def announce_one(pool: Pool, http: httpx2.AsyncClient, token: TokenFile, wish: Record) -> None:
-    answer = await http.put(
-        f"/v1/accounts/{wish['account_id']}/contacts/{wish['contact_id']}/notifications",
+    answer = await http.post(
+        f"/v1/accounts/{wish['account_id']}/contacts/{wish['contact_id']}/unsubscribe",
         params={"tenant": wish["tenant"]},
         headers={"Authorization": f"Bearer {token.read()}", "Idempotency-Key": str(wish["idempotency_key"])},
-        json={"topics": {wish["topic"]: False}, "email_id": str(wish["email_id"])},
+        json={"address_hash": wish["address_hash"], "topic": wish["topic"]},
     )
-    codes = problem_codes(answer)
-    refused = next((code for code in codes if code in NOTHING_LEFT), None)
-    if answer.is_success:
-        position = int(answer.headers.get("Vinculum-Position", 0))
-    elif refused:
-        position = 0
-    else:
-        log.warning("announce_refused", tenant=wish["tenant"], status=answer.status_code, code=" ".join(codes))
+    code = problem_code(answer)
+    if not answer.is_success and code not in NOTHING_LEFT:
+        log.warning("announce_refused", tenant=wish["tenant"], status=answer.status_code, code=code)
         return
-    await pool.execute(ANSWERED, *(wish[name] for name in KEY), wish["idempotency_key"], position, refused)
+    position = int(answer.headers.get("Vinculum-Position", 0))
+    await pool.execute(ANSWERED, *(wish[name] for name in KEY), wish["idempotency_key"], position, code)
 
 
-def problem_codes(answer: httpx2.Response) -> list[str]:
-    """Give the problem's code and those of the fields it is about: `email_id` is a field."""
-    if answer.headers.get("content-type") != "application/problem+json":
-        return []
-    problem = orjson.loads(answer.content)
-    return [problem["code"], *(error["code"] for error in problem.get("errors", ()))]
+def problem_code(answer: httpx2.Response) -> str | None:
+    problem = answer.headers.get("content-type") == "application/problem+json"
+    return orjson.loads(answer.content)["code"] if problem else None
 
 
-KEY: Final = ("tenant", "account_id", "contact_id", "email_id", "topic")
+KEY: Final = ("tenant", "account_id", "topic", "address_hash")
 # One that was answered is asked anew: since then staff may have turned the topic on again.
 ASK: LiteralString = """
-    INSERT INTO unsubscription (tenant, account_id, contact_id, email_id, topic) VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT (tenant, account_id, contact_id, email_id, topic) DO UPDATE
-    SET asked_at = now(), idempotency_key = gen_random_uuid(), position = NULL, refused = NULL, attempts = 0,
-        next_attempt_at = now()
+    INSERT INTO unsubscription (tenant, account_id, topic, address_hash, contact_id)
+    SELECT $1, $2, $3, $4, $5 WHERE $4::text IS NOT NULL
+    ON CONFLICT (tenant, account_id, topic, address_hash) DO UPDATE
+    SET contact_id = excluded.contact_id, asked_at = now(), idempotency_key = gen_random_uuid(), position = NULL,
+        refused = NULL, attempts = 0, next_attempt_at = now()
     WHERE unsubscription.position IS NOT NULL"""
 PENDING: LiteralString = """
     SELECT unsubscription.position IS NULL OR unsubscription.position > coalesce(subscription.position, 0)
     FROM unsubscription LEFT JOIN subscription USING (tenant)
-    WHERE (tenant, account_id, contact_id, email_id, topic) = ($1, $2, $3, $4, $5)"""
+    WHERE (tenant, account_id, topic, address_hash) = ($1, $2, $3, $4)"""
 CLAIM: LiteralString = """
     UPDATE unsubscription
     SET attempts = attempts + 1, next_attempt_at = now() + least($1::interval * 2 ^ least(attempts, 10), $2::interval)
     FROM (
-        SELECT tenant, account_id, contact_id, email_id, topic FROM unsubscription
+        SELECT tenant, account_id, topic, address_hash FROM unsubscription
         WHERE position IS NULL AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED
     ) AS due
-    WHERE (unsubscription.tenant, unsubscription.account_id, unsubscription.contact_id, unsubscription.email_id,
-        unsubscription.topic) = (due.tenant, due.account_id, due.contact_id, due.email_id, due.topic)
+    WHERE (unsubscription.tenant, unsubscription.account_id, unsubscription.topic, unsubscription.address_hash)
+        = (due.tenant, due.account_id, due.topic, due.address_hash)
     RETURNING unsubscription.*"""
 ANSWERED: LiteralString = """
-    UPDATE unsubscription SET position = $7, refused = $8
-    WHERE (tenant, account_id, contact_id, email_id, topic, idempotency_key) = ($1, $2, $3, $4, $5, $6)"""
+    UPDATE unsubscription SET position = $6, refused = $7
+    WHERE (tenant, account_id, topic, address_hash, idempotency_key) = ($1, $2, $3, $4, $5)"""
