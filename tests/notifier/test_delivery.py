@@ -33,6 +33,12 @@ DUE = """
     SELECT $1, gen_random_uuid(), gen_random_uuid(), number, now(), 'invoice', 'invoice_sent', 'queued', 'preference',
         now() - interval '1 hour' + number * interval '1 millisecond'
     FROM generate_series(1, $2::integer) AS number"""
+POSTPONED = """
+    INSERT INTO notification (tenant, id, event_id, position, recorded_at, topic, template, outcome, reason, ready,
+        next_attempt_at)
+    SELECT 'firm-' || number, gen_random_uuid(), gen_random_uuid(), number, now(), 'invoice', 'invoice_sent', 'queued',
+        'preference', false, now() + interval '1 hour'
+    FROM generate_series(1, $1::integer) AS number"""
 BLOCKS_MAX = 1_500
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'"
 
@@ -417,11 +423,27 @@ async def test_a_claim_reads_as_much_however_many_mails_of_a_tenant_are_due(noti
         await notifier.pool.execute(DUE, f"firm-{number}", 3)
     async with databases.as_admin(postgres, notifier.settings.database_url) as admin:
         await admin.execute("VACUUM ANALYZE notification")
+    assert await checked_claim(notifier) == 16
+
+
+async def test_a_claim_reads_as_much_however_many_tenants_have_mail_that_was_put_off(
+    notifier: Notifier, postgres: str
+) -> None:
+    await notifier.pool.execute(POSTPONED, 10_000)
+    await notifier.pool.execute(DUE, "firm-5000", 3)
+    async with databases.as_admin(postgres, notifier.settings.database_url) as admin:
+        await admin.execute("VACUUM ANALYZE notification")
+    assert await checked_claim(notifier) == 3
+
+
+async def checked_claim(notifier: Notifier) -> float:
+    """Claim mails and see what that reads. Return how many there were."""
     explain = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + ledger.CLAIM
     (found,) = orjson.loads(await notifier.pool.fetchval(explain, 16, ledger.LEASE, 12, "", ""))
     scans = [node for node in nodes(found["Plan"]) if node.get("Relation Name") == "notification"]
     assert {node["Node Type"] for node in scans if "Scan" in node["Node Type"]} <= {"Index Scan", "Index Only Scan"}
     assert found["Plan"]["Shared Hit Blocks"] + found["Plan"]["Shared Read Blocks"] < BLOCKS_MAX
+    return found["Plan"]["Actual Rows"]  # type: ignore[no-any-return]
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -23,6 +23,8 @@ from vinculum_shared.postgres import Connection, Pool, columns
 
 LEASE: Final = timedelta(seconds=60)
 """Longer than an attempt can take: see the limits in smtp.py."""
+READY_MAX: Final = 1_000
+"""How many mails become ready at once when their time has come."""
 RETRY_FOR: Final = timedelta(hours=72)
 """How long a mail is tried, from when it was due."""
 
@@ -99,6 +101,7 @@ async def mark_forged(db: Connection, tenant: str, after: int, till: int | None,
 
 async def claim(pool: Pool, limit: int, turns: Turns, invitations_max: int) -> list[Claimed]:
     """Claim due mails, invitations first, but no more than `invitations_max` of them."""
+    await pool.execute(READY, READY_MAX)
     rows = await pool.fetch(CLAIM, limit, LEASE, invitations_max, turns.invitation, turns.other)
     found = [claimed(row) for row in sorted(rows, key=in_turn)]
     for each in found:
@@ -227,22 +230,28 @@ FORGED: LiteralString = """
         END,
         reason = 'not_in_log', changed_at = now()
     WHERE tenant = $1 AND position > $2 AND ($3::bigint IS NULL OR position <= $3) AND event_id <> ALL($4::uuid[])"""
-# Round the ring of tenants from whoever was served last, in two arcs for each kind of mail. An index probe finds the
-# next tenant and its earliest mail; the walk ends when it has found as many tenants as mails are wanted. What another
-# deliverer has locked is skipped, so twice as many are looked at.
+# Mails that were put off, or whose claim has ended, join the others when their time has come.
+READY: LiteralString = """
+    UPDATE notification SET ready = true FROM (
+        SELECT tenant, id FROM notification WHERE outcome = 'queued' AND NOT ready AND next_attempt_at <= now()
+        ORDER BY next_attempt_at LIMIT $1 FOR UPDATE SKIP LOCKED
+    ) AS due
+    WHERE notification.tenant = due.tenant AND notification.id = due.id"""
+# Round the ring of tenants with mails that are ready, from whoever was served last, in two arcs for each kind of mail.
+# An index probe finds the next tenant and its earliest mail; the walk ends when it has found as many tenants as mails
+# are wanted. What another deliverer has locked is skipped, so twice as many are looked at.
 CLAIM: LiteralString = """
     WITH RECURSIVE ring (urgent, wrapped, till, tenant, place, due, found) AS (
         SELECT urgent, till IS NOT NULL, till, after, 0, false, 0
         FROM (VALUES (true, $4, NULL), (true, '', $4), (false, $5, NULL), (false, '', $5)) AS arc (urgent, after, till)
-        WHERE now() >= (SELECT next_attempt_at FROM notification
-            WHERE outcome = 'queued' ORDER BY next_attempt_at LIMIT 1)
+        WHERE $3 > 0 OR NOT urgent
         UNION ALL
         SELECT urgent, wrapped, till, next.tenant, place + 1, next.due, found + next.due::int
         FROM ring CROSS JOIN LATERAL (
             SELECT tenant, next_attempt_at <= now() AND NOT EXISTS (
                 SELECT FROM subscription WHERE tenant = notification.tenant AND held IS NOT NULL) AS due
             FROM notification
-            WHERE outcome = 'queued' AND (topic = 'invitation') = urgent AND tenant > ring.tenant
+            WHERE outcome = 'queued' AND ready AND (topic = 'invitation') = urgent AND tenant > ring.tenant
             ORDER BY tenant, next_attempt_at LIMIT 1
         ) AS next
         WHERE found < $1 AND (till IS NULL OR next.tenant <= till)
@@ -251,7 +260,7 @@ CLAIM: LiteralString = """
         FROM ring CROSS JOIN LATERAL (
             SELECT id, row_number() OVER (ORDER BY next_attempt_at) AS turn
             FROM notification
-            WHERE outcome = 'queued' AND (topic = 'invitation') = urgent AND tenant = ring.tenant
+            WHERE outcome = 'queued' AND ready AND (topic = 'invitation') = urgent AND tenant = ring.tenant
                 AND next_attempt_at <= now()
             ORDER BY next_attempt_at LIMIT $1
         ) AS mail
@@ -261,10 +270,10 @@ CLAIM: LiteralString = """
     ), claimed AS (
         SELECT tenant, id, urgent, place
         FROM next JOIN notification USING (tenant, id)
-        WHERE outcome = 'queued' AND next_attempt_at <= now()
+        WHERE outcome = 'queued' AND ready AND next_attempt_at <= now()
         ORDER BY urgent DESC, place LIMIT $1 FOR UPDATE OF notification SKIP LOCKED
     )
-    UPDATE notification SET next_attempt_at = now() + $2, claims = claims + 1
+    UPDATE notification SET next_attempt_at = now() + $2, claims = claims + 1, ready = false
     FROM claimed
     WHERE notification.tenant = claimed.tenant AND notification.id = claimed.id
     RETURNING notification.tenant, event_id, position, recorded_at, topic, template, outcome, reason, account_id,
