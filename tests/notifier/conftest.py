@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from support import databases
+from support.log_server import LogServer
 from support.mail_server import MailServer, mail_server
 from support.notifier import Notifier, running, settings_for
 from support.tokens import Issuer
@@ -18,9 +19,10 @@ async def mails() -> AsyncIterator[MailServer]:
 
 
 @pytest.fixture
-async def notifier(postgres: str, mails: MailServer, issuer: Issuer, tmp_path: Path) -> AsyncIterator[Notifier]:
-    async with (
-        databases.database(postgres, "vinculum_notifier") as url,
-        running(settings_for(url, mails.url, tmp_path, issuer.jwks), issuer) as notifier,
-    ):
-        yield notifier
+async def notifier(
+    postgres: str, mails: MailServer, issuer: Issuer, log: LogServer, tmp_path: Path
+) -> AsyncIterator[Notifier]:
+    async with databases.database(postgres, "vinculum_notifier") as url:
+        settings = settings_for(url, mails.url, tmp_path, issuer.jwks, command_url=log.url)
+        async with running(settings, issuer, log) as notifier:
+            yield notifier

@@ -13,11 +13,12 @@ from pydantic import SecretStr
 
 from support import databases
 from support.billing import Billing
+from support.log_server import LogServer
 from support.mail_server import CUT, MailServer
 from support.notifier import Notifier
 from support.waiting import until
 from vinculum_notifier import delivery, ledger, smtp
-from vinculum_notifier.delivery import MAILS_AT_ONCE, RETRY_LONGEST, Deliverer, retry_delay
+from vinculum_notifier.delivery import MAILS_AT_ONCE, RETRY_LONGEST, retry_delay
 from vinculum_notifier.ledger import RETRY_FOR, Claimed, Turns
 from vinculum_shared.contracts.contacts import ContactDeactivated
 from vinculum_shared.contracts.events import Recipient
@@ -200,8 +201,56 @@ async def test_a_deliverer_whose_lease_has_ended_sends_nothing(notifier: Notifie
     await notifier.apply(firm.log)
     (late,) = await claim(notifier, 1)
     await notifier.deliver()
-    await Deliverer(notifier.pool, notifier.settings).attempt(late)
+    async with notifier.deliverer() as deliverer:
+        await deliverer.attempt(late, 0)
     assert len(mails.taken) == 1
+
+
+async def test_a_mail_waits_until_what_happened_meanwhile_has_been_read(notifier: Notifier, mails: MailServer) -> None:
+    """The log has it that the contact is unlinked; the reader does not know yet."""
+    firm = Billing.with_addresses("anna@example.com")
+    firm.remind()
+    await notifier.apply(firm.log)
+    firm.unlink(firm.contact_id)
+
+    async def waits() -> bool:
+        (row,) = await notifier.ledger()
+        return bool(row["waits_for"] == "reader")
+
+    async with notifier.delivering():
+        await until(waits)
+    (row,) = await notifier.ledger()
+    assert (row["outcome"], row["attempts"]) == ("queued", 0)
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    assert await notifier.outcomes() == [("anna@example.com", "skipped", "unlinked")]
+    assert not mails.taken
+
+
+async def test_a_mail_waits_while_the_log_is_out_of_reach(
+    notifier: Notifier, mails: MailServer, log: LogServer
+) -> None:
+    firm = Billing.with_addresses("anna@example.com")
+    firm.remind()
+    await notifier.apply(firm.log)
+    log.available = False
+    await notifier.deliver()
+    (row,) = await notifier.ledger()
+    assert (row["outcome"], row["waits_for"], row["attempts"]) == ("queued", "reader", 0)
+    log.available = True
+    await notifier.deliver()
+    assert len(mails.taken) == 1
+
+
+async def test_a_batch_of_mails_asks_the_log_once(notifier: Notifier, log: LogServer) -> None:
+    firms = [Billing.with_addresses("anna@example.com", tenant=f"firm-{number}") for number in range(3)]
+    for firm in firms:
+        firm.remind()
+        firm.remind()
+        await notifier.apply(firm.log)
+    async with notifier.deliverer() as deliverer:
+        assert len(await deliverer.due()) == 6
+    assert log.asked_about == [[firm.log.tenant for firm in firms]]
 
 
 async def test_a_mail_that_was_put_off_goes_to_the_corrected_address(notifier: Notifier, mails: MailServer) -> None:
@@ -272,7 +321,6 @@ async def test_what_the_mail_server_said_is_recorded_after_an_outage(
     firm.remind()
     await notifier.apply(firm.log)
     (claimed,) = await claim(notifier, 1)
-    deliverer = Deliverer(notifier.pool, notifier.settings)
     database = await notifier.pool.fetchval("SELECT current_database()")
     admin = await asyncpg.connect(postgres)
 
@@ -283,14 +331,13 @@ async def test_what_the_mail_server_said_is_recorded_after_an_outage(
         return mails.waiting == 1
 
     mails.answering.clear()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(deliverer.attempt(claimed))
+    async with notifier.deliverer() as deliverer, asyncio.TaskGroup() as group:
+        group.create_task(deliverer.attempt(claimed, 0))
         await until(handed_over)
         async with notifier.pool.acquire() as db, db.transaction():
             await db.execute("SELECT FROM notification FOR UPDATE")
             mails.answering.set()
             await until(terminated)
-    deliverer.server.close()
     await admin.close()
     (row,) = await notifier.ledger()
     assert (row["outcome"], row["attempts"], row["unclear"]) == (outcome, 1, int(answer == CUT))

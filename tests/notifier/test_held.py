@@ -1,18 +1,14 @@
 """A tenant of which something was applied that its log does not have: no mail, until it is rebuilt."""
 
-from collections.abc import AsyncIterator
 from copy import deepcopy
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
-from support import databases
 from support.billing import Billing
 from support.log_server import LogServer
 from support.mail_server import MailServer
-from support.notifier import Notifier, running, settings_for
-from support.tokens import Issuer
+from support.notifier import Notifier
 from support.waiting import until
 from vinculum_notifier.rebuild import rebuild
 
@@ -20,16 +16,6 @@ pytestmark = pytest.mark.integration
 
 HOLD = "UPDATE subscription SET held = 'diverged', held_at = now() WHERE tenant = $1"
 RELEASE = "UPDATE subscription SET held = NULL, held_at = NULL WHERE tenant = $1"
-
-
-@pytest.fixture
-async def notifier(
-    postgres: str, mails: MailServer, issuer: Issuer, log: LogServer, tmp_path: Path
-) -> AsyncIterator[Notifier]:
-    async with databases.database(postgres, "vinculum_notifier") as url:
-        settings = settings_for(url, mails.url, tmp_path, issuer.jwks, command_url=log.url)
-        async with running(settings, issuer) as notifier:
-            yield notifier
 
 
 async def test_no_mail_goes_out_while_its_tenant_is_held(notifier: Notifier, mails: MailServer) -> None:
@@ -50,6 +36,21 @@ async def test_no_mail_goes_out_while_its_tenant_is_held(notifier: Notifier, mai
         assert outcome == "queued"
         await notifier.pool.execute(RELEASE, "acme")
         await until(lambda: delivered("anna@example.com"))
+
+
+async def test_a_mail_that_was_claimed_before_its_tenant_was_held_does_not_go_out(
+    notifier: Notifier, mails: MailServer
+) -> None:
+    firm = Billing.with_addresses("anna@example.com")
+    firm.remind()
+    await notifier.apply(firm.log)
+    async with notifier.deliverer() as deliverer:
+        ((claimed, end),) = await deliverer.due()
+        await notifier.pool.execute(HOLD, "acme")
+        await deliverer.attempt(claimed, end)
+    (row,) = await notifier.ledger()
+    assert (row["outcome"], row["attempts"]) == ("queued", 0)
+    assert not mails.taken
 
 
 async def test_answers_about_mails_say_that_their_tenant_is_held(notifier: Notifier) -> None:

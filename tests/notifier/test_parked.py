@@ -1,16 +1,10 @@
 """What could not be applied is seen and replayed over HTTP."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from support import databases
 from support.billing import Billing
 from support.log_server import LogServer
-from support.mail_server import MailServer
-from support.notifier import MOVE, Notifier, running, settings_for
-from support.tokens import Issuer
+from support.notifier import MOVE, Notifier
 from vinculum_notifier.consume import apply
 from vinculum_shared.consuming.event_log import Line
 from vinculum_shared.consuming.parking import apply_or_park
@@ -18,16 +12,6 @@ from vinculum_shared.consuming.parking import apply_or_park
 pytestmark = pytest.mark.integration
 
 LIST = "/v1/parked"
-
-
-@pytest.fixture
-async def notifier(
-    postgres: str, mails: MailServer, issuer: Issuer, log: LogServer, tmp_path: Path
-) -> AsyncIterator[Notifier]:
-    async with databases.database(postgres, "vinculum_notifier") as url:
-        settings = settings_for(url, mails.url, tmp_path, issuer.jwks, command_url=log.url)
-        async with running(settings, issuer) as notifier:
-            yield notifier
 
 
 async def two_reminders_parked(notifier: Notifier, log: LogServer) -> Billing:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from support.events import Log
 from support.http_server import served
+from support.log_server import LogServer
 from support.tokens import Issuer
 from support.waiting import until
 from vinculum_notifier.app import create_app
@@ -20,7 +21,9 @@ from vinculum_notifier.consume import apply
 from vinculum_notifier.database import worker_pool
 from vinculum_notifier.delivery import MAILS_AT_ONCE, Deliverer
 from vinculum_notifier.settings import Settings
+from vinculum_shared.consuming.event_log import open_log
 from vinculum_shared.postgres import Pool
+from vinculum_shared.token_file import TokenFile
 
 MOVE: Final = """
     INSERT INTO subscription (tenant, position, recorded_at, applied_at) VALUES ($1, $2, $3, now())
@@ -58,10 +61,13 @@ class Notifier:
     pool: Pool
     http: httpx2.AsyncClient
     issuer: Issuer
+    log_server: LogServer | None
     applied: dict[str, int] = field(default_factory=dict)
 
     async def apply(self, log: Log) -> None:
         """Have it take in what is new in the log, twice, as one batch."""
+        if self.log_server:
+            self.log_server.logs[log.tenant] = log
         news = log.recorded[self.applied.get(log.tenant, 0) :]
         async with self.pool.acquire() as db, db.transaction():
             await apply(db, news)
@@ -77,10 +83,15 @@ class Notifier:
         return [(row["address"], row["outcome"], row["reason"]) for row in await self.ledger()]
 
     @asynccontextmanager
+    async def deliverer(self) -> AsyncIterator[Deliverer]:
+        async with open_log(self.settings.command_url, TokenFile(self.settings.service_token_file)) as event_log:
+            yield Deliverer(self.pool, event_log, self.settings)
+
+    @asynccontextmanager
     async def delivering(self) -> AsyncIterator[None]:
         stop = asyncio.Event()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(Deliverer(self.pool, self.settings).run(stop))
+        async with self.deliverer() as deliverer, asyncio.TaskGroup() as group:
+            group.create_task(deliverer.run(stop))
             try:
                 yield
             finally:
@@ -111,10 +122,10 @@ class Notifier:
 
 
 @asynccontextmanager
-async def running(settings: Settings, issuer: Issuer) -> AsyncIterator[Notifier]:
+async def running(settings: Settings, issuer: Issuer, log_server: LogServer | None = None) -> AsyncIterator[Notifier]:
     async with (
         await worker_pool(settings, MAILS_AT_ONCE) as pool,
         served(create_app(settings), lifespan="on") as url,
         httpx2.AsyncClient(base_url=url) as http,
     ):
-        yield Notifier(settings, pool, http, issuer)
+        yield Notifier(settings, pool, http, issuer, log_server)

@@ -1,17 +1,22 @@
 """From the ledger to the mail server: see whether the mail is still due, write it, hand it over, record what was said.
 
+Whether it is due is decided on what holds now: a claimed mail waits until its tenant's log has been read to the end.
+
 SMTP can't say "once": a server may accept a mail and be cut off before it is heard, or the process be killed. Such a
 mail is sent again, under the same Message-ID; if it is no longer due by then, the ledger has it as `sent_unconfirmed`.
 """
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import inf
+from time import monotonic
 from typing import Final
 
+import httpx2
 import structlog
 
 from vinculum_notifier import ledger, metrics
@@ -26,10 +31,12 @@ from vinculum_notifier.settings import Settings
 from vinculum_notifier.smtp import MailServer, Verdict, VerdictKind
 from vinculum_notifier.unsubscribe import unsubscribe_url
 from vinculum_shared import telemetry
+from vinculum_shared.consuming.event_log import EventLog, open_log
 from vinculum_shared.failpoints import reach
 from vinculum_shared.metrics import Lag, showing
 from vinculum_shared.postgres import OUTAGE, Pool
 from vinculum_shared.supervision import set_within, waiting_for, working
+from vinculum_shared.token_file import TokenFile
 
 log = structlog.get_logger()
 
@@ -39,7 +46,12 @@ INVITATIONS_AT_ONCE: Final = 12
 POLL_SECONDS: Final = 0.25
 GATHER_SECONDS: Final = 0.02
 """After a mail has ended, so that one claim serves several."""
+ASK_SECONDS: Final = 5.0
+CATCH_UP_SECONDS: Final = 2.0
+"""How long a claimed mail waits for the reader, once it is known how far the log goes."""
+CATCH_UP_POLL_SECONDS: Final = 0.05
 RECORD_AGAIN_SECONDS: Final = 0.5
+READER_WAITS: Final = timedelta(seconds=2)
 TWIN_WAITS: Final = timedelta(seconds=1)
 RETRY_FIRST: Final = timedelta(seconds=5)
 RETRY_LONGEST: Final = timedelta(hours=1)
@@ -50,8 +62,6 @@ FAILURES: Final[dict[VerdictKind, Failure]] = {
     "unsupported_address": "unsupported_address",
 }
 UNFORESEEN: Final = Verdict("error", "internal error")
-UNKNOWN: Final[frozenset[VerdictKind]] = frozenset({"unclear", "error"})
-"""The mail server may have taken the mail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +76,21 @@ async def deliver(settings: Settings, stop: asyncio.Event) -> None:
     """Send what is due, until told to stop; mails that were begun are finished."""
     async with (
         await worker_pool(settings, MAILS_AT_ONCE) as pool,
+        open_log(settings.command_url, TokenFile(settings.service_token_file)) as event_log,
         showing(
             Lag("vinculum_delivery_lag", "mails", "Mails that are due", partial(ledger.due, pool)),
             Lag("vinculum_delivery_queue", "mails", "Mails without an outcome", partial(ledger.queued, pool)),
         ),
     ):
-        await Deliverer(pool, settings).run(stop)
+        await Deliverer(pool, event_log, settings).run(stop)
 
 
 class Deliverer:
     """Sends due mails, several at once. Any number of deliverers may work on one ledger."""
 
-    def __init__(self, pool: Pool, settings: Settings) -> None:
+    def __init__(self, pool: Pool, event_log: EventLog, settings: Settings) -> None:
         self.pool = pool
+        self.event_log = event_log
         self.settings = settings
         self.server = MailServer(settings.smtp_url, settings.mail_from)
         self.turns = Turns()
@@ -89,8 +101,8 @@ class Deliverer:
             async with asyncio.TaskGroup() as group:
                 stopping = group.create_task(stop.wait())
                 while not stop.is_set():
-                    for claimed in await self.due():
-                        task = group.create_task(self.attempt(claimed))
+                    for claimed, end in await self.due():
+                        task = group.create_task(self.attempt(claimed, end))
                         self.under_way[task] = claimed
                         task.add_done_callback(self.under_way.pop)
                     ended = [stopping, *self.under_way]
@@ -99,56 +111,78 @@ class Deliverer:
         finally:
             self.server.close()
 
-    async def due(self) -> list[Claimed]:
-        """Claim as many mails as there is room for."""
+    async def due(self) -> list[tuple[Claimed, float]]:
+        """Claim as many mails as there is room for; each with how far the log has to be read before it may go out."""
         room = MAILS_AT_ONCE - len(self.under_way)
         if not room:
             return []
         invitations = sum(claimed.mail.topic == "invitation" for claimed in self.under_way.values())
         try:
             due = await ledger.claim(self.pool, room, self.turns, INVITATIONS_AT_ONCE - invitations)
+            unread = await self.unread({claimed.mail.tenant for claimed in due})
         except OUTAGE as error:
             log.warning("ledger_unavailable", reason=type(error).__name__)
             waiting_for("Postgres")
             return []
-        working()
-        return due
+        return [(claimed, unread.get(claimed.mail.tenant, 0)) for claimed in due]
 
-    async def attempt(self, claimed: Claimed) -> None:
+    async def unread(self, tenants: Collection[str]) -> dict[str, float]:
+        """Return where the logs end that have not been read to their ends. An end that isn't known is never reached."""
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                found = await self.event_log.look_up(dict.fromkeys(tenants, 0))
+        except (httpx2.HTTPError, TimeoutError) as error:
+            log.warning("log_unavailable", reason=type(error).__name__)
+            waiting_for("the log of the command service")
+            return dict.fromkeys(tenants, inf)
+        working()
+        read = await ledger.positions(self.pool, tenants) if tenants else {}
+        return {tenant: each.end for tenant, each in found.items() if each.end > read.get(tenant, 0)}
+
+    async def attempt(self, claimed: Claimed, end: float) -> None:
         """Bring one mail a step further. What can't be recorded is due again when its lease ends."""
         with telemetry.continuing(claimed.mail.traceparent):
+            reach("deliver.claimed")
             try:
-                await self.send(claimed, datetime.now(UTC))
+                if await self.is_read(claimed.mail.tenant, end):
+                    await self.send(claimed, datetime.now(UTC))
+                else:
+                    await ledger.postpone(self.pool, claimed, READER_WAITS, "reader")
             except OUTAGE as error:
                 log.warning("ledger_unavailable", reason=type(error).__name__)
             except Exception:
                 log.exception("attempt_not_recorded", tenant=claimed.mail.tenant, notification_id=str(claimed.mail.id))
 
+    async def is_read(self, tenant: str, end: float) -> bool:
+        """Wait for the reader, but not for long: other mails need the place."""
+        deadline = monotonic() + CATCH_UP_SECONDS
+        while end and (await ledger.positions(self.pool, [tenant])).get(tenant, 0) < end:
+            if monotonic() > deadline:
+                return False
+            await asyncio.sleep(CATCH_UP_POLL_SECONDS)
+        return True
+
     async def send(self, claimed: Claimed, now: datetime) -> None:
         """Send one mail. An unforeseen error is recorded like a temporary refusal: tried again, but not for ever."""
-        reach("deliver.claimed")
-        begun = claimed.begun()
+        attempt = claimed.begun().cleared()
         try:
             written = await self.write(claimed, now)
+            if written is None:
+                return
+            begun = replace(claimed.begun(), mail=written.mail)
+            if not await ledger.begin(self.pool, begun, message_id(begun.mail, self.settings)):
+                return
+            attempt = begun
+            verdict = await self.server.send(begun.mail.addressee.address, written.message)
+            if verdict.kind != "unclear":
+                attempt = begun.cleared()
         except OUTAGE:
             raise
         except Exception as error:  # noqa: BLE001  it is logged
-            await self.record(begun.cleared(), unforeseen(claimed, error), now)
-            return
-        if written is None:
-            return
-        begun, message = replace(begun, mail=written.mail), written.message
-        if not await ledger.begin(self.pool, begun, message_id(begun.mail, self.settings)):
-            return
-        try:
-            verdict = await self.server.send(begun.mail.addressee.address, message)
-        except Exception as error:  # noqa: BLE001  it is logged
             verdict = unforeseen(claimed, error)
-        if verdict.kind in UNKNOWN:
+        if attempt.unclear > claimed.unclear:
             metrics.NOTIFICATIONS_UNCLEAR.inc()
-        else:
-            begun = begun.cleared()
-        await self.record(begun, verdict, now)
+        await self.record(attempt, verdict, now)
 
     async def write(self, claimed: Claimed, now: datetime) -> Written | None:
         """Return the mail, ready to be sent. None: it is not to be sent, or not now, and the ledger says why."""

@@ -6,7 +6,7 @@ the mail server it counts the attempt as unclear, until it has recorded the answ
 have gone out unrecorded.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, LiteralString, NamedTuple, Self
@@ -21,8 +21,8 @@ from vinculum_notifier.smtp import Verdict
 from vinculum_shared.metrics import Left
 from vinculum_shared.postgres import Connection, Pool, columns
 
-LEASE: Final = timedelta(seconds=60)
-"""Longer than an attempt can take: see the limits in smtp.py."""
+LEASE: Final = timedelta(seconds=90)
+"""Longer than an attempt can take: see the limits in smtp.py, and how long delivery.py waits for the log."""
 READY_MAX: Final = 1_000
 """How many mails become ready at once when their time has come."""
 RETRY_FOR: Final = timedelta(hours=72)
@@ -113,8 +113,17 @@ def in_turn(row: Record) -> tuple[bool, int]:
     return not row["urgent"], row["place"]
 
 
+async def positions(pool: Pool, tenants: Collection[str]) -> dict[str, int]:
+    """Return how far the tenants' logs have been read."""
+    rows = await pool.fetch(POSITIONS, list(tenants))
+    return {row["tenant"]: row["position"] for row in rows}
+
+
 async def begin(pool: Pool, claimed: Claimed, message_id: str) -> bool:
-    """Record that an attempt begins, and to which address. Return False if the mail is no longer ours."""
+    """Record that an attempt begins, and to which address.
+
+    Return False if the mail is no longer ours, or its tenant is held: then it waits until the lease has ended.
+    """
     mail, to = claimed.mail, claimed.mail.addressee
     said = claimed.attempts, claimed.unclear, to.address, to.address_hash, message_id
     return await pool.execute(BEGIN, mail.tenant, mail.id, claimed.claims, *said) == "UPDATE 1"
@@ -279,11 +288,13 @@ CLAIM: LiteralString = """
     RETURNING notification.tenant, event_id, position, recorded_at, topic, template, outcome, reason, account_id,
         record_id, invitation_id, traceparent, contact_id, email_id, address, address_hash, claims, attempts, unclear,
         made_at, urgent, place"""
+POSITIONS: LiteralString = "SELECT tenant, position FROM subscription WHERE tenant = ANY($1::text[])"
 BEGIN: LiteralString = """
     UPDATE notification
     SET attempts = $4, unclear = $5, address = $6, address_hash = $7, message_id = $8, waits_for = NULL,
         changed_at = now()
-    WHERE tenant = $1 AND id = $2 AND claims = $3 AND outcome = 'queued'"""
+    WHERE tenant = $1 AND id = $2 AND claims = $3 AND outcome = 'queued'
+        AND NOT EXISTS (SELECT FROM subscription WHERE tenant = $1 AND held IS NOT NULL)"""
 DUE: LiteralString = """
     SELECT count(*), min(next_attempt_at) FROM notification WHERE outcome = 'queued' AND next_attempt_at <= now()"""
 QUEUED: LiteralString = "SELECT count(*), min(made_at) FROM notification WHERE outcome = 'queued'"

@@ -24,7 +24,7 @@ Failure = Literal[
     "rejected", "address_rejected", "retries_exhausted", "internal_error", "unsafe_header", "unsupported_address"
 ]
 Reason = Due | Literal["no_permission", "no_recipient", "not_in_log"] | Obstacle | Failure
-Wait = Literal["mail_server", "same_address"]
+Wait = Literal["mail_server", "same_address", "reader"]
 
 OUTCOMES: Final[dict[Outcome, str]] = {
     "queued": "Will be sent when it is due: see `waits_for` and `next_attempt_at`.",
@@ -66,4 +66,5 @@ REASONS: Final[dict[Reason, str]] = {
 WAITS: Final[dict[Wait, str]] = {
     "mail_server": "The mail server could not be reached, put the mail off, or its answer was lost.",
     "same_address": "Another mail about the same event is on its way to this address.",
+    "reader": "What the tenant's log says by now was not known: the log was out of reach, or not read to its end.",
 }
