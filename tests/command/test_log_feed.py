@@ -44,6 +44,7 @@ async def test_access_is_decided_while_streams_wait_for_postgres_and_they_outliv
             await until(partial(wait, AT_ONCE + 1))  # not behind the streams
             async with asyncio.timeout(20):
                 assert await other.refused("GET", "/access", params=nobody) == (404, "account_not_found")
+            assert await db.fetchval(WAITING) <= AT_ONCE + 1
             assert await next_said(streams[-1]) == ": still here"  # it got no connection in time
         account = await firm.account()
         for lines in streams:
