@@ -62,6 +62,8 @@ JOURNEY: Final[list[tuple[str, dict[str, Any]]]] = [
     ("ChangeContact", {"contact_id": CONTACT, "last_name": "Lovelace", "locale": "it-IT"}),
     ("AddEmail", {"contact_id": CONTACT, "id": SECOND_EMAIL, "address": "ada@example.org"}),
     ("ChangeEmail", {"contact_id": CONTACT, "email_id": SECOND_EMAIL, "label": "work"}),
+    ("SuppressEmail", {"contact_id": CONTACT, "address_hash": "0" * 64}),
+    ("ReleaseEmail", {"contact_id": CONTACT, "address_hash": "0" * 64}),
     ("LinkContacts", {"account_id": ACCOUNT, "contacts": [{"contact_id": CONTACT}], "effective_at": LAST_YEAR}),
     ("ChangeLink", PAIR | {"role": "owner", "job_title": "CFO", "primary": True}),
     ("SetPermissions", PAIR | {"features": ["invoices"]}),

@@ -15,6 +15,7 @@ import generate
 from reference import errors
 from vinculum_command.domain.access import AcceptInvitation, SettleAccess
 from vinculum_command.domain.commands import Command, EffectiveAt
+from vinculum_command.domain.contacts.suppression import OfAnAddress
 from vinculum_command.http.routes import COMMANDS
 from vinculum_notifier.outcomes import OUTCOMES, REASONS, WAITS, Outcome, Reason, Wait
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
@@ -29,7 +30,7 @@ COMMITTED: Final = generate.committed()
 ASYNCAPI: Final[dict[str, Any]] = json.loads(COMMITTED["asyncapi.json"])
 NOT_GIVEN_BY_NAME: Final = {AcceptInvitation, SettleAccess}
 PUBLIC_TAGS: Final = {"contracts", "health", "unsubscribe"}
-BASES: Final = {Command, EffectiveAt}
+BASES: Final = {Command, EffectiveAt, OfAnAddress}
 
 T = TypeVar("T")
 

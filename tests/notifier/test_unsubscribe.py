@@ -21,7 +21,8 @@ from support.http_server import served
 from support.mail_server import MailServer
 from support.notifier import Notifier
 from support.waiting import until
-from vinculum_notifier.unsubscribe import announce
+from vinculum_notifier.announcing import announce
+from vinculum_notifier.unsubscribe import WISHES
 from vinculum_shared.contracts.contacts import ContactChanged, ContactProfile, EmailChanged
 from vinculum_shared.contracts.links import (
     ContactUnlinked,
@@ -91,7 +92,7 @@ async def announced(notifier: Notifier, commands: Commands, *, count: int) -> No
         return len(commands.got) >= count and waiting == 0
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(announce(settings, stop))
+        group.create_task(announce(settings, [WISHES], stop))
         await until(told)
         stop.set()
 

@@ -17,9 +17,11 @@ from support.service import Service, command_service
 from support.tokens import Issuer
 from support.waiting import until
 from vinculum_devstack.service_tokens import SCOPES
+from vinculum_notifier.announcing import announce
 from vinculum_notifier.consume import apply
 from vinculum_notifier.known import look
-from vinculum_notifier.unsubscribe import announce
+from vinculum_notifier.suppression import SUPPRESSIONS
+from vinculum_notifier.unsubscribe import WISHES
 from vinculum_shared.consuming.event_log import open_log
 from vinculum_shared.contracts.contacts import Email, EmailChanged
 from vinculum_shared.contracts.values import ContactId
@@ -174,6 +176,32 @@ async def test_an_unsubscription_from_an_address_that_is_gone_holds_when_it_is_a
     assert (await both.notifier.ledger())[-1]["reason"] == "no_recipient"
 
 
+async def test_commands_whose_mail_cannot_arrive_say_so_until_the_address_is_released(
+    both: Both, mails: MailServer
+) -> None:
+    account, contact = await linked(both.commands, "anna@example.com")
+    overdue = {"type": "invoice", "account_id": str(account), "due": "2026-01-31"}
+    invoice = (await both.commands.done("POST", "/records", overdue))["id"]
+
+    async def remind() -> list[str]:
+        answer = await both.commands.done("POST", f"/records/{invoice}/send", {"contact_ids": [str(contact)]})
+        await both.mail()
+        await announced(both.notifier)
+        return [warning["code"] for warning in answer["warnings"]]
+
+    mails.to_recipient["anna@example.com"] = ["550 5.1.1 unknown"]
+    assert await remind() == []
+    assert await remind() == ["address_suppressed"]
+    invited = await both.commands.done("PUT", f"/accounts/{account}/contacts/{contact}/portal-access", {"login": True})
+    assert [warning["code"] for warning in invited["warnings"]] == ["address_suppressed"]
+    notification = (await both.notifier.ledger())[0]["id"]
+    answer = await both.notifier.post(f"/v1/notifications/{notification}/release", both.commands.token)
+    assert answer.json() == {"released": True}
+    await announced(both.notifier)
+    assert await remind() == []
+    assert len(mails.mails("anna@example.com")) == 2
+
+
 async def unsubscribed(both: Both, mails: MailServer) -> tuple[UUID, UUID, UUID]:
     """Remind of an invoice, and use the mail's link. Gives the account, the contact and the invoice."""
     account, contact = await linked(both.commands, "anna@example.com")
@@ -192,15 +220,19 @@ async def mailed_to(notifier: Notifier) -> UUID:
     return email_id  # type: ignore[no-any-return]
 
 
+ANSWERED = """
+    SELECT NOT EXISTS (SELECT FROM unsubscription WHERE position IS NULL)
+        AND NOT EXISTS (SELECT FROM suppressed_address WHERE position IS NULL)"""
+
+
 async def announced(notifier: Notifier) -> None:
     """Have the command service told, until it has answered."""
 
     async def answered() -> bool:
-        waiting = "SELECT NOT EXISTS (SELECT FROM unsubscription WHERE position IS NULL)"
-        return bool(await notifier.pool.fetchval(waiting))
+        return bool(await notifier.pool.fetchval(ANSWERED))
 
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(announce(notifier.settings, stop))
+        group.create_task(announce(notifier.settings, (WISHES, SUPPRESSIONS), stop))
         await until(answered)
         stop.set()

@@ -24,7 +24,7 @@ from vinculum_shared.postgres import Pool
 from vinculum_shared.supervision import supervise
 
 PLATFORM: Final = Caller(kind="platform", id="vinculum")
-SERVICE: Final = Caller(kind="service", id="crm", scopes=frozenset({"commands", "admin"}))
+SERVICE: Final = Caller(kind="service", id="crm", scopes=frozenset({"commands", "admin", "preferences"}))
 
 
 @dataclass

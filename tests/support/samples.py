@@ -25,7 +25,9 @@ from vinculum_shared.contracts.contacts import (
     Email,
     EmailAdded,
     EmailChanged,
+    EmailReleased,
     EmailRemoved,
+    EmailSuppressed,
 )
 from vinculum_shared.contracts.envelope import Cause, Recorded, attributes, split, wire
 from vinculum_shared.contracts.events import Actor, Event, Recipient
@@ -156,6 +158,8 @@ EVENTS: Final[dict[str, Event]] = {
         after=HOME.model_copy(update={"address": "ada.lovelace@example.com", "address_hash": HASH[::-1]}),
     ),
     "email_removed.v1": EmailRemoved(contact_id=CONTACT, **WORK.model_dump()),
+    "email_suppressed.v1": EmailSuppressed(contact_id=CONTACT, address_hash="0f" * 32),
+    "email_released.v1": EmailReleased(contact_id=CONTACT, address_hash="0f" * 32),
     "contact_deactivated.v1": ContactDeactivated(contact_id=CONTACT),
     "contact_reactivated.v1": ContactReactivated(contact_id=CONTACT),
     "contact_linked.v1": ContactLinked(

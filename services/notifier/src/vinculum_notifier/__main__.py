@@ -3,11 +3,14 @@
 import asyncio
 from functools import partial
 
-from vinculum_notifier import database, delivery, unsubscribe
+from vinculum_notifier import database, delivery
+from vinculum_notifier.announcing import announce
 from vinculum_notifier.app import create_app
 from vinculum_notifier.consume import consume
 from vinculum_notifier.rebuild import rebuild
 from vinculum_notifier.settings import Settings
+from vinculum_notifier.suppression import SUPPRESSIONS
+from vinculum_notifier.unsubscribe import WISHES
 from vinculum_shared import lifecycle
 from vinculum_shared.supervision import set_within, supervise
 
@@ -17,10 +20,10 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def deliver(settings: Settings, stop: asyncio.Event) -> None:
-    """Send whatever leaves the service: mails, and the wishes of those who have had enough of them."""
+    """Send whatever leaves the service: mails, and what the command service is told."""
     async with asyncio.TaskGroup() as group:
         group.create_task(supervise("mails", partial(delivery.deliver, settings), stop))
-        group.create_task(supervise("unsubscriptions", partial(unsubscribe.announce, settings), stop))
+        group.create_task(supervise("announcements", partial(announce, settings, (WISHES, SUPPRESSIONS)), stop))
         await set_within(stop)
 
 

@@ -29,6 +29,7 @@ from vinculum_notifier.rendering import message_id, render
 from vinculum_notifier.routing import Notification, obstacle, readdressed
 from vinculum_notifier.settings import Settings
 from vinculum_notifier.smtp import MailServer, Verdict, VerdictKind
+from vinculum_notifier.suppression import suppress
 from vinculum_notifier.unsubscribe import unsubscribe_url
 from vinculum_shared import telemetry
 from vinculum_shared.consuming.event_log import EventLog, open_log
@@ -227,7 +228,7 @@ class Deliverer:
             await ledger.settle(self.pool, claimed, "sent", mail.reason, verdict)
         elif reason := FAILURES.get(verdict.kind):
             if reason == "address_rejected":
-                await ledger.suppress(self.pool, mail.tenant, mail.addressee.address_hash, verdict.reply)
+                await suppress(self.pool, mail.tenant, mail.addressee, verdict.reply)
             await ledger.settle(self.pool, claimed, "failed", reason, verdict)
         elif now - claimed.made_at > RETRY_FOR:
             exhausted: Failure = "internal_error" if verdict == UNFORESEEN else "retries_exhausted"

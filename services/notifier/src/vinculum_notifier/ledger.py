@@ -163,16 +163,6 @@ async def queued(pool: Pool) -> Left:
     return count, oldest
 
 
-async def suppress(pool: Pool, tenant: str, address_hash: str, reply: str) -> None:
-    """Send nothing to the address any more."""
-    await pool.execute(SUPPRESS, tenant, address_hash, reply)
-
-
-async def release(pool: Pool, tenant: str, notification_id: UUID) -> bool:
-    """Send to a mail's address again. False if nothing was held back from it."""
-    return bool(await pool.execute(RELEASE, tenant, notification_id) == "DELETE 1")
-
-
 class Standing(NamedTuple):
     """What the ledger says against a mail, as of now."""
 
@@ -307,14 +297,10 @@ POSTPONE: LiteralString = """
     SET next_attempt_at = now() + $4, waits_for = $5, attempts = $6, unclear = $7, reply = coalesce($8, reply),
         changed_at = now()
     WHERE tenant = $1 AND id = $2 AND claims = $3 AND outcome = 'queued'"""
-SUPPRESS: LiteralString = """
-    INSERT INTO suppressed_address (tenant, address_hash, reply) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"""
-RELEASE: LiteralString = """
-    DELETE FROM suppressed_address WHERE tenant = $1 AND address_hash = (
-        SELECT address_hash FROM notification WHERE tenant = $1 AND id = $2)"""
 STANDING: LiteralString = """
     SELECT
-        EXISTS (SELECT FROM suppressed_address WHERE tenant = $1 AND address_hash = $2) AS suppressed,
+        EXISTS (
+            SELECT FROM suppressed_address WHERE tenant = $1 AND address_hash = $2 AND NOT released) AS suppressed,
         EXISTS (
             SELECT FROM unsubscription JOIN subscription USING (tenant)
             WHERE (tenant, account_id, topic, address_hash) = ($1, $3, $4, $2) AND (

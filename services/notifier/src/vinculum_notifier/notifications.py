@@ -7,10 +7,10 @@ from uuid import UUID
 from asyncpg import Record
 from fastapi import APIRouter, Request
 
-from vinculum_notifier import ledger
 from vinculum_notifier.outcomes import Outcome, Reason, Wait
 from vinculum_notifier.reading import Operator, Reader
 from vinculum_notifier.routing import MailTopic
+from vinculum_notifier.suppression import release
 from vinculum_shared.contracts.values import AccountId, ContactId, StaffId
 from vinculum_shared.http.documented import Documented
 from vinculum_shared.http.paging import Page, Paged
@@ -116,7 +116,7 @@ async def release_address(notification_id: UUID, request: Request, read: Operato
     """
     if await read.db.fetchrow(ONE, read.tenant, notification_id) is None:
         raise NotificationNotFound
-    return Released(released=await ledger.release(request.state.subscription.pool, read.tenant, notification_id))
+    return Released(released=await release(request.state.subscription.pool, read.tenant, notification_id))
 
 
 PARKED: LiteralString = "SELECT EXISTS (SELECT FROM parked WHERE tenant = $1)"

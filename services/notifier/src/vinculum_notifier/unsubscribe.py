@@ -5,26 +5,21 @@ program's own button (RFC 8058) send. It can only switch off, and what the token
 the command is repeated until it is answered.
 """
 
-import asyncio
 import hashlib
 from base64 import b64encode
 from collections.abc import Iterator
-from datetime import timedelta
 from http import HTTPStatus
 from importlib.resources import files
 from typing import ClassVar, Final, Literal, LiteralString
 from uuid import UUID
 
-import httpx2
-import orjson
 import structlog
-from asyncpg import Record
 from babel import Locale
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse
 
 from vinculum_notifier import languages
-from vinculum_notifier.database import worker_pool
+from vinculum_notifier.announcing import Announcement
 from vinculum_notifier.known import Known, look
 from vinculum_notifier.rendering import inert
 from vinculum_notifier.routing import Notification
@@ -33,21 +28,12 @@ from vinculum_shared.contracts.contacts import Email
 from vinculum_shared.contracts.topics import Topic
 from vinculum_shared.http.openapi import PUBLIC
 from vinculum_shared.http.snapshots import FOR_TENANT, of_tenant
-from vinculum_shared.postgres import OUTAGE, Pool, lent
+from vinculum_shared.postgres import lent
 from vinculum_shared.recipients import wants
 from vinculum_shared.signed import Signed
-from vinculum_shared.supervision import beat, set_within, waiting_for, working
-from vinculum_shared.token_file import TokenFile
 
 log = structlog.get_logger()
 router = APIRouter(prefix="/v1/unsubscribe", tags=["unsubscribe"])
-
-POLL_SECONDS: Final = 1.0
-TIMEOUT_SECONDS: Final = 10.0
-RETRY_FIRST: Final = timedelta(seconds=15)  # longer than a command can take: it is the lease too
-RETRY_LONGEST: Final = timedelta(minutes=5)
-NOTHING_LEFT: Final = frozenset({"account_not_found", "contact_not_found"})
-"""Problems which say that there is nothing to switch off."""
 
 
 class Unsubscription(Signed):
@@ -172,46 +158,6 @@ PAGE_HEADERS: Final = {
 }
 
 
-async def announce(settings: Settings, stop: asyncio.Event) -> None:
-    """Tell the command service of each wish, until it has answered."""
-    token = TokenFile(settings.service_token_file)
-    async with (
-        await worker_pool(settings, 1) as pool,
-        httpx2.AsyncClient(base_url=settings.command_url, timeout=TIMEOUT_SECONDS) as http,
-    ):
-        while not stop.is_set():
-            try:
-                while wish := await pool.fetchrow(CLAIM, RETRY_FIRST, RETRY_LONGEST):
-                    await announce_one(pool, http, token, wish)
-                    beat()
-                working()
-            except (*OUTAGE, httpx2.HTTPError) as error:
-                log.warning("announce_interrupted", reason=type(error).__name__)
-                waiting_for("the command service" if isinstance(error, httpx2.HTTPError) else "Postgres")
-            await set_within(stop, POLL_SECONDS)
-
-
-async def announce_one(pool: Pool, http: httpx2.AsyncClient, token: TokenFile, wish: Record) -> None:
-    answer = await http.post(
-        f"/v1/accounts/{wish['account_id']}/contacts/{wish['contact_id']}/unsubscribe",
-        params={"tenant": wish["tenant"]},
-        headers={"Authorization": f"Bearer {token.read()}", "Idempotency-Key": str(wish["idempotency_key"])},
-        json={"address_hash": wish["address_hash"], "topic": wish["topic"]},
-    )
-    code = problem_code(answer)
-    if not answer.is_success and code not in NOTHING_LEFT:
-        log.warning("announce_refused", tenant=wish["tenant"], status=answer.status_code, code=code)
-        return
-    position = int(answer.headers.get("Vinculum-Position", 0))
-    await pool.execute(ANSWERED, *(wish[name] for name in KEY), wish["idempotency_key"], position, code)
-
-
-def problem_code(answer: httpx2.Response) -> str | None:
-    problem = answer.headers.get("content-type") == "application/problem+json"
-    return orjson.loads(answer.content)["code"] if problem else None
-
-
-KEY: Final = ("tenant", "account_id", "topic", "address_hash")
 # One that was answered is asked anew: since then staff may have turned the topic on again.
 ASK: LiteralString = """
     INSERT INTO unsubscription (tenant, account_id, topic, address_hash, contact_id)
@@ -237,3 +183,10 @@ CLAIM: LiteralString = """
 ANSWERED: LiteralString = """
     UPDATE unsubscription SET position = $6, refused = $7
     WHERE (tenant, account_id, topic, address_hash, idempotency_key) = ($1, $2, $3, $4, $5)"""
+WISHES: Final = Announcement(
+    CLAIM,
+    ANSWERED,
+    key=("tenant", "account_id", "topic", "address_hash"),
+    path=lambda row: f"/v1/accounts/{row['account_id']}/contacts/{row['contact_id']}/unsubscribe",
+    body=("address_hash", "topic"),
+)

@@ -13,7 +13,9 @@ from vinculum_shared.contracts.contacts import (
     ContactReactivated,
     EmailAdded,
     EmailChanged,
+    EmailReleased,
     EmailRemoved,
+    EmailSuppressed,
 )
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.links import (
@@ -46,6 +48,8 @@ EVENT_TYPES: Final[dict[str, type[Event]]] = {
         EmailAdded,
         EmailChanged,
         EmailRemoved,
+        EmailSuppressed,
+        EmailReleased,
         ContactDeactivated,
         ContactReactivated,
         ContactLinked,

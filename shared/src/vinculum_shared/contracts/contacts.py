@@ -3,7 +3,18 @@
 from pydantic import Field
 
 from vinculum_shared.contracts.events import ContactEvent
-from vinculum_shared.contracts.values import Address, EmailId, ExternalIds, Flag, Locale, Name, Personal, Phones, Value
+from vinculum_shared.contracts.values import (
+    Address,
+    AddressHash,
+    EmailId,
+    ExternalIds,
+    Flag,
+    Locale,
+    Name,
+    Personal,
+    Phones,
+    Value,
+)
 
 
 class Email(Value):
@@ -56,6 +67,18 @@ class EmailChanged(ContactEvent):
 
 class EmailRemoved(ContactEvent, Email):
     """The address is no longer used, and opens nothing."""
+
+
+class EmailSuppressed(ContactEvent):
+    """A mail server said that this address of the contact does not exist: no mail is sent to it, whoever has it."""
+
+    address_hash: AddressHash
+
+
+class EmailReleased(ContactEvent):
+    """Mail is sent to the address again."""
+
+    address_hash: AddressHash
 
 
 class ContactDeactivated(ContactEvent):

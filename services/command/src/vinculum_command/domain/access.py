@@ -22,6 +22,7 @@ from vinculum_command.domain.commands import (
     Rejections,
     named_by,
 )
+from vinculum_command.domain.contacts.suppression import suppressed
 from vinculum_command.domain.heads.accounts import Account
 from vinculum_command.domain.heads.contacts import Contact
 from vinculum_command.domain.heads.head import Entry, Mark
@@ -47,7 +48,7 @@ from vinculum_command.domain.rejections import (
     PortalUrlMissing,
     TooManyInvitations,
 )
-from vinculum_shared.contracts.events import Event
+from vinculum_shared.contracts.events import Event, Recipient
 from vinculum_shared.contracts.links import INVITATION_VALID, AccessReason, AccessState, PortalAccessChanged
 from vinculum_shared.contracts.topics import Feature
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, Flag, InvitationId
@@ -140,6 +141,7 @@ class SetPortalAccess(EffectiveAt):
             raise PortalUrlMissing
         else:
             yield _invited(heads, link, email_id, access, "invited")
+            yield from suppressed(heads, [Recipient(contact_id=self.contact_id, email_id=email_id)])
 
     def _off(self, heads: Heads, link: Link) -> EmailId | None:
         if self.email_id is None and heads.policy.access_unit == "email" and len(link.access) > 1:

@@ -35,7 +35,7 @@ ROLES_FOR: Final[dict[str, tuple[Role, ...]]] = {
 SCOPE_FOR: Final[dict[str, str]] = {"admin": "admin", "manager": "commands", "agent": "commands"}
 """The scope that a service needs for a command that needs a role."""
 
-Needs = Role | Literal["platform", "contact", "system"]
+Needs = Role | Literal["platform", "contact", "service", "system"]
 """What a command needs its caller to be: staff in a role, or something else altogether."""
 
 
@@ -96,6 +96,14 @@ class RecipientUnsubscribed(Caution):
     contact_id: ContactId
     email_id: EmailId
     topic: Topic
+
+
+class AddressSuppressed(Caution):
+    """No mail reaches this address: a mail server said that it does not exist."""
+
+    code: Literal["address_suppressed"] = "address_suppressed"
+    contact_id: ContactId
+    email_id: EmailId
 
 
 class PolicyViolations(Caution):
@@ -263,9 +271,12 @@ def may_give(caller: Caller, command: type[Command]) -> bool:
 
 def givers(command: type[Command]) -> str:
     """Say who may give commands of this type."""
+    scopes = sorted(command.scopes())
+    if command.ROLE == "service":
+        return f"services with the scope {_either(scopes)}"
     if command.ROLE not in ROLES_FOR:
         return f"a {command.ROLE} token"
-    roles, scopes = ROLES_FOR[command.ROLE], sorted(command.scopes())
+    roles = ROLES_FOR[command.ROLE]
     return f"staff with the role {_either(roles)}, and services with the scope {_either(scopes)}"
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from vinculum_command.domain.access import pair_keys
 from vinculum_command.domain.commands import Command, Decision, Rejections, TopicUncovered, named_by, new_id
+from vinculum_command.domain.contacts.suppression import suppressed
 from vinculum_command.domain.heads.accounts import Account
 from vinculum_command.domain.heads.contacts import Contact
 from vinculum_command.domain.heads.links import Memberships
@@ -116,6 +117,7 @@ class SendRecord(Command):
         )
         if not found:
             yield TopicUncovered(account_id=record.account_id, topic=topic)
+        yield from suppressed(heads, found)
 
 
 class RemindRecord(Command):
@@ -145,6 +147,7 @@ class RemindRecord(Command):
         )
         if not found:
             yield TopicUncovered(account_id=record.account_id, topic=topic)
+        yield from suppressed(heads, found)
 
 
 def _default_recipients(heads: Heads, account_id: AccountId, topic: Topic) -> list[Recipient]:

@@ -10,6 +10,7 @@ from vinculum_command.domain.contacts.activity import DeactivateContact, Reactiv
 from vinculum_command.domain.contacts.creation import CreateContact
 from vinculum_command.domain.contacts.emails import AddEmail, ChangeEmail, RemoveEmail
 from vinculum_command.domain.contacts.profiles import ChangeContact
+from vinculum_command.domain.contacts.suppression import ReleaseEmail, SuppressEmail
 from vinculum_command.domain.links import (
     ChangeLink,
     LinkAccounts,
@@ -42,6 +43,8 @@ ROUTES: Final[dict[str, type[Command]]] = {
     "POST /contacts/{contact_id}/emails": AddEmail,
     "PATCH /contacts/{contact_id}/emails/{email_id}": ChangeEmail,
     "DELETE /contacts/{contact_id}/emails/{email_id}": RemoveEmail,
+    "POST /contacts/{contact_id}/emails/suppress": SuppressEmail,
+    "POST /contacts/{contact_id}/emails/release": ReleaseEmail,
     "POST /accounts/{account_id}/contacts": LinkContacts,
     "POST /contacts/{contact_id}/accounts": LinkAccounts,
     "PUT /accounts/{account_id}/contacts/{contact_id}": PutLink,

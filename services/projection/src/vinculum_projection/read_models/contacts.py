@@ -21,7 +21,9 @@ from vinculum_shared.contracts.contacts import (
     Email,
     EmailAdded,
     EmailChanged,
+    EmailReleased,
     EmailRemoved,
+    EmailSuppressed,
 )
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import ContactEvent
@@ -37,6 +39,8 @@ EVENTS: Final = (
     EmailAdded,
     EmailChanged,
     EmailRemoved,
+    EmailSuppressed,
+    EmailReleased,
     ContactDeactivated,
     ContactReactivated,
 )

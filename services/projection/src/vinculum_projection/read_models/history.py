@@ -16,7 +16,9 @@ from vinculum_shared.contracts.contacts import (
     ContactReactivated,
     EmailAdded,
     EmailChanged,
+    EmailReleased,
     EmailRemoved,
+    EmailSuppressed,
 )
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Actor, Event
@@ -44,6 +46,8 @@ SUMMARIES: Final[dict[type[Event], str]] = {
     EmailAdded: "Address added",
     EmailChanged: "Address changed",
     EmailRemoved: "Address removed",
+    EmailSuppressed: "No mail is sent to an address any more: it does not exist",
+    EmailReleased: "Mail is sent to an address again",
     ContactDeactivated: "Contact deactivated",
     ContactReactivated: "Contact reactivated",
     ContactLinked: "Contact linked",

@@ -8,6 +8,7 @@ from pydantic import Field
 from vinculum_command.domain.access import beside, pair_keys, settle_address
 from vinculum_command.domain.commands import Command, Decision, Rejections, new_id
 from vinculum_command.domain.contacts.profiles import NewEmail, as_email, check_free
+from vinculum_command.domain.contacts.suppression import suppressed
 from vinculum_command.domain.heads.contacts import Contact, Login
 from vinculum_command.domain.heads.links import Memberships
 from vinculum_command.domain.heads.view import LINKS_AT_ONCE_MAX, Enumeration, Heads, Readable
@@ -16,7 +17,7 @@ from vinculum_command.domain.rejections import ContactInactive, EmailTaken, IdTa
 from vinculum_command.domain.unsubscriptions import keep_off
 from vinculum_shared.contracts.addresses import NewAddress
 from vinculum_shared.contracts.contacts import Email, EmailAdded, EmailChanged, EmailRemoved
-from vinculum_shared.contracts.events import Event
+from vinculum_shared.contracts.events import Event, Recipient
 from vinculum_shared.contracts.values import ContactId, EmailId, Flag, Name
 from vinculum_shared.problems import Invalid
 
@@ -64,6 +65,7 @@ class AddEmail(Command):
             yield from _primary_no_more(contact, self.contact_id)
         yield EmailAdded.of(email, contact_id=self.contact_id)
         yield from _keep_off(heads, self.contact_id, email)
+        yield from suppressed(heads, [Recipient(contact_id=self.contact_id, email_id=email.email_id)])
 
     def _held(self, heads: Heads) -> Email | None:
         """Return the address as the contact has it, if it does."""
@@ -117,6 +119,7 @@ class ChangeEmail(Command):
         if moved:
             yield from settle_address(heads, self.contact_id, self.email_id)
             yield from _keep_off(heads, self.contact_id, after)
+            yield from suppressed(heads, [Recipient(contact_id=self.contact_id, email_id=self.email_id)])
 
 
 class RemoveEmail(Command):

@@ -15,7 +15,9 @@ from vinculum_shared.contracts.contacts import (
     Email,
     EmailAdded,
     EmailChanged,
+    EmailReleased,
     EmailRemoved,
+    EmailSuppressed,
 )
 from vinculum_shared.contracts.events import ContactEvent, Event
 from vinculum_shared.contracts.links import NotificationPreferencesChanged
@@ -33,6 +35,8 @@ class Contact(Head):
         EmailAdded,
         EmailChanged,
         EmailRemoved,
+        EmailSuppressed,
+        EmailReleased,
         ContactDeactivated,
         ContactReactivated,
     )
@@ -69,14 +73,17 @@ class Contact(Head):
                 return self.evolve(emails=emails)
             case ContactDeactivated():
                 return self.evolve(inactive=mark)
-            case _:
+            case ContactReactivated():
                 return self.evolve(inactive=None)
+            case _:
+                return self
 
 
 class Login(Head):
     """Who holds an address, by its keyed hash; held under every policy, asked where each address is one contact's.
 
-    And which topics of which accounts its recipient has unsubscribed from, whoever holds it.
+    And whoever holds it, which topics of which accounts its recipient has unsubscribed from, and whether mail can't
+    arrive there.
     """
 
     KEY: ClassVar[tuple[str, ...]] = ("login", "address_hash")
@@ -85,6 +92,8 @@ class Login(Head):
         EmailAdded,
         EmailChanged,
         EmailRemoved,
+        EmailSuppressed,
+        EmailReleased,
         NotificationPreferencesChanged,
     )
 
@@ -92,6 +101,7 @@ class Login(Head):
     holders: tuple[ContactId, ...] = ()
     count: int = 0
     unsubscribed: dict[AccountId, tuple[Topic, ...]] = Field(default_factory=dict)
+    suppressed: bool = False
 
     @classmethod
     def absent(cls, key: str) -> Self:
@@ -101,6 +111,8 @@ class Login(Head):
     def keys(cls, event: Event) -> Iterable[str]:
         if isinstance(event, NotificationPreferencesChanged):
             return [cls.key(address_hash=event.unsubscribed.address_hash)] if event.unsubscribed else ()
+        if isinstance(event, EmailSuppressed | EmailReleased):
+            return [cls.key(address_hash=event.address_hash)]
         gone, come = _hashes(event)
         return sorted(cls.key(address_hash=each) for each in gone ^ come)
 
@@ -109,6 +121,8 @@ class Login(Head):
             assert event.unsubscribed
             topics = self.unsubscribed | {event.account_id: event.unsubscribed.after}
             return self.evolve(unsubscribed={account_id: each for account_id, each in topics.items() if each})
+        if isinstance(event, EmailSuppressed | EmailReleased):
+            return self.evolve(suppressed=isinstance(event, EmailSuppressed))
         assert isinstance(event, ContactEvent)
         gone, _ = _hashes(event)
         if self.address_hash in gone:
