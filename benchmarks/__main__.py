@@ -17,7 +17,7 @@ from measuring import FULL, QUICK, Size
 from vinculum_devstack.kafka_jars import jars
 from vinculum_shared.lifecycle import collect_rarely
 
-MEASURES: Final = ("commands", "over_http", "relaying", "projecting", "latency", "related")
+MEASURES: Final = ("commands", "over_http", "relaying", "projecting", "latency", "related", "fairness")
 
 
 async def run(names: Sequence[str], size: Size, *, publish: bool) -> None:

@@ -70,7 +70,7 @@ class Executor:
         """Return the keyed hash by which an address is compared; one command asks for it several times."""
         self._backlogs = Backlogs()
         self._cache = Cache()
-        self._turns = Turns()  # of the tenants that have dry runs
+        self._turns = Turns()
         self._dry_runs: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._stopping = False
 
@@ -79,6 +79,10 @@ class Executor:
         if self._backlogs.is_full(order.tenant):
             raise QueueFull
         return await self.submit(order, idempotency_key, size=size).answer
+
+    def pace(self, tenant: str) -> Pace:
+        """Return the pace of long work for a tenant, of which the first slice begins with its first turn."""
+        return Pace(partial(self._turns.wait, tenant))
 
     async def room(self, tenant: str) -> None:
         """Wait until the tenant has room for a line of a batch."""
@@ -105,7 +109,7 @@ class Executor:
         """Decide commands of a tenant without writing anything: one after another of its dry runs."""
         lock = self._dry_runs.setdefault(tenant, asyncio.Lock())
         async with lock:
-            yield DryRun(self._db, self.hashed, Pace(partial(self._turns.wait, tenant)))
+            yield DryRun(self._db, self.hashed, self.pace(tenant))
 
     def follow(self, cause: Order, command: Command) -> None:
         """Let a command wait that follows from another one."""

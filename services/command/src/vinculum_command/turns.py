@@ -9,33 +9,50 @@ from typing import Final
 from vinculum_shared import deadlines
 
 SLICE_SECONDS: Final = 0.001
+LONG_SECONDS: Final = 0.004
 
 
 class Turns:
-    """Gives one slice of long work its turn in each iteration of the event loop; the tenants go round."""
+    """Gives one slice of long work its turn at a time; the tenants go round.
+
+    After a slice that could not be short, everything else has the loop for as long as it took.
+    """
 
     def __init__(self) -> None:
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self._going_round = False
+        self._began = 0.0
 
     async def wait(self, tenant: str) -> None:
         """Wait for the tenant's next turn."""
         loop = asyncio.get_running_loop()
         turn = loop.create_future()
-        if not self._waiting:
-            loop.call_soon(self._next)
         self._waiting.setdefault(tenant, deque()).append(turn)
+        if not self._going_round:
+            self._going_round = True
+            loop.call_soon(self._next)
         await turn
 
     def _next(self) -> None:
+        if not self._waiting:
+            self._going_round = False
+            return
         tenant = next(iter(self._waiting))
         waiting = self._waiting.pop(tenant)
         turn = waiting.popleft()
         if waiting:
             self._waiting[tenant] = waiting  # behind the others
-        if self._waiting:
-            asyncio.get_running_loop().call_soon(self._next)
         if not turn.done():
             turn.set_result(None)
+        self._began = perf_counter()
+        asyncio.get_running_loop().call_soon(self._rest)  # after the slice, which is due before it
+
+    def _rest(self) -> None:
+        loop, seconds = asyncio.get_running_loop(), perf_counter() - self._began
+        if seconds > LONG_SECONDS:
+            loop.call_later(seconds, self._next)
+        else:
+            loop.call_soon(self._next)
 
 
 class Pace:

@@ -5,7 +5,6 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from datetime import UTC, datetime
-from functools import partial
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Self, cast
 
@@ -26,7 +25,6 @@ from vinculum_command.http.callers import as_caller, standing
 from vinculum_command.http.openapi import BATCH, KEY, Acceptance, answer_schema, operation, operation_id
 from vinculum_command.http.routes import COMMANDS, PATHS, ROUTES
 from vinculum_command.outcomes import Answer
-from vinculum_command.turns import Pace
 from vinculum_shared import telemetry
 from vinculum_shared.contracts.envelope import NDJSON
 from vinculum_shared.http.openapi import SCHEMA
@@ -58,6 +56,7 @@ log = structlog.get_logger()
 BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
 BATCH_PATH: Final = "/v1/commands/batch"
 IN_FLIGHT_MAX: Final = 128  # lines of one batch
+LARGE_BYTES: Final = 16 * 1024  # of a command: it waits for a turn to be read
 LINES_MAX: Final = 10_000
 DRY_LINES_MAX: Final = 1_000
 ETAG: Final = re.compile(r'"?([0-9]{1,18})"?')
@@ -144,7 +143,10 @@ async def by_bearer(request: Request, command: type[Command]) -> tuple[Order, Op
     authorise(as_caller(principal), command)
     try:
         refuse_unknown_parameters(request, PARAMETERS_KNOWN)
-        options, fields = Options.of(request), await json_object(request)
+        options = Options.of(request)
+        if len(await request.body()) > LARGE_BYTES:
+            await cast(Executor, request.state.executor).pace(principal.tenant or "").turn()
+        fields = await json_object(request)
         order = ordered(command, fields, principal, in_path=request.path_params, expected=options.expected)
     except Problem:
         authorise(as_caller(await standing(request, principal)), command)
@@ -261,7 +263,8 @@ async def batch(request: Request) -> Response:
 
 async def answers(lines: list[bytes], principal: Principal, executor: Executor) -> AsyncIterator[bytes]:
     under_way: deque[Coroutine[Any, Any, bytes]] = deque()
-    pace = Pace(partial(asyncio.sleep, 0))
+    pace = executor.pace(principal.tenant or "")
+    await pace.turn()
     try:
         for line in lines:
             under_way.append(await started(line, principal, executor))
@@ -287,7 +290,8 @@ async def started(line: bytes, principal: Principal, executor: Executor) -> Coro
 
 
 async def dry_answers(lines: list[bytes], principal: Principal, executor: Executor) -> bytes:
-    pace = Pace(partial(asyncio.sleep, 0))
+    pace = executor.pace(principal.tenant or "")
+    await pace.turn()
     read: list[Order | Problem] = []
     for line in lines:
         try:
