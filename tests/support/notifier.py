@@ -11,6 +11,7 @@ from uuid import UUID
 import httpx2
 from pydantic import SecretStr
 
+from support.answers import checked
 from support.events import Log
 from support.http_server import served
 from support.log_server import LogServer
@@ -109,7 +110,7 @@ class Notifier:
             await until(tried)
 
     async def get(self, path: str, token: str, **query: Any) -> httpx2.Response:
-        return await self.http.get(path, params=query, headers={"Authorization": f"Bearer {token}"})
+        return checked(await self.http.get(path, params=query, headers={"Authorization": f"Bearer {token}"}))
 
     async def post(self, path: str, token: str) -> httpx2.Response:
         return await self.http.post(path, headers={"Authorization": f"Bearer {token}"})

@@ -11,6 +11,7 @@ import asyncpg
 import httpx2
 from pydantic import SecretStr
 
+from support.answers import checked
 from support.databases import on
 from support.events import Log
 from support.log_server import LogServer
@@ -87,7 +88,7 @@ class Projection:
         self.delivered[log.tenant] = len(log.lines)
 
     async def get(self, path: str, token: str, **query: Any) -> httpx2.Response:
-        return await self.http.get(path, params=query, headers={"Authorization": f"Bearer {token}"})
+        return checked(await self.http.get(path, params=query, headers={"Authorization": f"Bearer {token}"}))
 
     async def post(self, path: str, token: str) -> httpx2.Response:
         return await self.http.post(path, headers={"Authorization": f"Bearer {token}"})

@@ -11,6 +11,7 @@ import httpx2
 import orjson
 from pydantic import SecretStr
 
+from support.answers import checked
 from support.databases import database
 from support.tokens import Issuer
 from support.waiting import until
@@ -35,7 +36,7 @@ class Service:
     ) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {self.token if token is None else token}", **rest.pop("headers", {})}
         content = None if body is None else orjson.dumps(body, default=str)
-        return await self.http.request(method, f"/v1{path}", content=content, headers=headers, **rest)
+        return checked(await self.http.request(method, f"/v1{path}", content=content, headers=headers, **rest))
 
     async def batch(self, *lines: Any, **params: str) -> list[dict[str, Any]]:
         """Give the answers to lines; one in bytes is sent as it is."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from support import openapi
+from support.answers import checked
 from support.waiting import until
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Tenant:
     ) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {token or self.token}", **rest.pop("headers", {})}
         url = f"{self.stack.services[at]}/v1{path}"
-        answer = await self.stack.http.request(method, url, json=body, headers=headers, **rest)
+        answer = checked(await self.stack.http.request(method, url, json=body, headers=headers, **rest))
         openapi.check(at, answer)
         if at == "command":
             self.position = max(self.position, int(answer.headers.get("Vinculum-Position", 0)))

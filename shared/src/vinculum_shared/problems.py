@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, Literal, Self, TypedDict
 
+import orjson
+
 URN: Final = "urn:vinculum:problem:"
 
 
@@ -38,6 +40,9 @@ class Problem(Exception):  # noqa: N818  a rejection is an answer, not an error 
             "code": self.code,
             **self.facts,
         }
+
+    def json(self) -> bytes:
+        return orjson.dumps(self.to_dict(), default=str, option=orjson.OPT_UTC_Z)
 
     def headers(self) -> dict[str, str]:
         return {}

@@ -104,8 +104,9 @@ def message(event_type: type[Event]) -> Schema:
 
 
 def sample(event_type: type[Event]) -> Any:
+    """Return the golden sample. It was recorded when UTC was written as +00:00."""
     file = files("vinculum_shared.contracts").joinpath("samples", f"{file_name(event_type)}.json")
-    return json.loads(file.read_bytes())
+    return json.loads(file.read_text("utf-8").replace("+00:00", "Z"))
 
 
 def payloads() -> dict[str, Schema]:

@@ -14,12 +14,14 @@ from vinculum_shared.postgres import Connection, columns
 SCANNED_MAX: Final = 10_000  # positions that one filtered look goes through
 
 # The one JSON form (contracts.envelope.wire has the same in Python, and a test that they agree). In bytes: to cut the
-# last character off a text, Postgres counts all of them.
+# last character off a text, Postgres counts all of them. It writes UTC as +00:00, and times here end in Z.
 WIRE: Final[LiteralString] = """
     substr(convert_to(attributes::text, 'UTF8'), 1, octet_length(attributes::text) - 1)
-    || convert_to(',"position":' || position || ',"time":' || to_json(recorded_at) || ',"data":', 'UTF8')
+    || convert_to(',"position":' || position || ',"time":'
+        || replace(to_json(recorded_at)::text, '+00:00', 'Z') || ',"data":', 'UTF8')
     || substr(convert_to(data::text, 'UTF8'), 1, octet_length(data::text) - 1)
-    || convert_to(',"effective_at":' || to_json(coalesce(effective_at, recorded_at)) || ',"personal":'
+    || convert_to(',"effective_at":'
+        || replace(to_json(coalesce(effective_at, recorded_at))::text, '+00:00', 'Z') || ',"personal":'
         || CASE WHEN $1 THEN coalesce(personal::text, 'null') ELSE 'null' END || '}}', 'UTF8')"""
 
 

@@ -139,7 +139,7 @@ def wire(
     attributes: bytes, data: bytes, personal: bytes | None, position: int, at: datetime, effective: datetime
 ) -> bytes:
     """Put the stored parts together; the event store's own statement does the same for many rows."""
-    instants = (orjson.dumps(at), orjson.dumps(effective))
+    instants = [orjson.dumps(instant, option=orjson.OPT_UTC_Z) for instant in (at, effective)]
     return b'%s,"position":%d,"time":%s,"data":%s,"effective_at":%s,"personal":%s}}' % (
         attributes[:-1],
         position,

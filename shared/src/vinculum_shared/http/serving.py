@@ -7,7 +7,6 @@ from functools import partial
 from math import inf
 from typing import Any, Final
 
-import orjson
 import structlog
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -117,7 +116,7 @@ def health_routes(checks: Mapping[str, Check], able_without: Collection[str]) ->
 
 def problem_response(problem: Problem) -> Response:
     return Response(
-        orjson.dumps(problem.to_dict(), default=str),
+        problem.json(),
         status_code=problem.status,
         headers=problem.headers(),
         media_type="application/problem+json",

@@ -47,7 +47,7 @@ async def get_access(
         because = await reading.marked(db, tenant, decided.because)
         position = await reading.last_position(db, tenant)
     headers = {"Vinculum-Position": str(position)}
-    return Response(orjson.dumps(_told(decided, because)), 200, headers, "application/json")
+    return Response(orjson.dumps(_told(decided, because), option=orjson.OPT_UTC_Z), 200, headers, "application/json")
 
 
 async def _three(

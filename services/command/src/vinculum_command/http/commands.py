@@ -342,4 +342,4 @@ async def line_of(answer: asyncio.Future[Answer], command: Command | None) -> by
         replayed = {"replayed": True} if found.replayed else {}
         return orjson.dumps({"status": found.status, **found.to_dict(), **replayed}) + b"\n"
     metrics.COMMANDS.labels(name, shown.code).inc()
-    return orjson.dumps(shown.to_dict(), default=str) + b"\n"
+    return shown.json() + b"\n"

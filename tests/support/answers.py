@@ -1,0 +1,15 @@
+"""What every answer of a service keeps to."""
+
+import re
+from typing import Final
+
+import httpx2
+
+TIME: Final = re.compile(r'"\d{4}-\d\d-\d\dT\d\d:[^"]*"')
+
+
+def checked(answer: httpx2.Response) -> httpx2.Response:
+    """Return the answer, whose times end in Z."""
+    if "json" in answer.headers.get("content-type", ""):
+        assert [time for time in TIME.findall(answer.text) if not time.endswith('Z"')] == [], answer.text
+    return answer
