@@ -110,7 +110,10 @@ def test_every_problem_that_is_no_base_of_others_is_in_the_catalogue() -> None:
     answered = errors.answered()  # imports every module, and with it every problem
     assert {each.code for each in leaves(Problem)} <= {each.problem.code for each in answered}
     for each in answered:
-        assert f"| `{each.problem.code}` | {each.problem.status} | {each.problem.title} |" in COMMITTED["errors.md"]
+        assert (
+            f"| `{each.problem.code}` | {each.problem.status} | {each.problem.title} {each.problem.advice} |"
+            in COMMITTED["errors.md"]
+        )
 
 
 def test_one_code_has_one_status() -> None:

@@ -5,7 +5,17 @@ from typing import Annotated
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vinculum_shared.problems import Conflict, Invalid, Problem, TooMany, Unauthorized, UnknownField, invalid, pointer
+from vinculum_shared.problems import (
+    Conflict,
+    FieldError,
+    Invalid,
+    Problem,
+    TooMany,
+    Unauthorized,
+    UnknownField,
+    invalid,
+    pointer,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -13,7 +23,7 @@ pytestmark = pytest.mark.unit
 class LastContact(Conflict):
     """The account would be left without a contact.
 
-    Said to whoever unlinks.
+    Link another one first.
     """
 
 
@@ -40,19 +50,29 @@ def test_a_problem_is_named_by_its_class_and_told_by_its_docstring() -> None:
         "type": "urn:vinculum:problem:last_contact",
         "title": "The account would be left without a contact.",
         "status": 409,
-        "detail": "The account would be left without a contact.",
+        "detail": "The account would be left without a contact. Link another one first.",
         "code": "last_contact",
         "account_id": "a1",
     }
 
 
 def test_a_detail_says_more_than_the_title() -> None:
-    assert LastContact("Link another one first.").to_dict()["detail"] == "Link another one first."
+    assert LastContact("Keep Ada.").to_dict()["detail"] == "Keep Ada."
+
+
+def test_faults_are_summed_up_and_listed_where_there_are_any() -> None:
+    one, two = (FieldError(pointer=f"/{name}", code="missing", detail="This field is required.") for name in "ab")
+    assert Invalid(errors=[one]).detail == "/a: This field is required."
+    assert Invalid(errors=[one, two]).detail == "/a: This field is required. `errors` has 1 more."
+    assert "errors" not in Invalid().to_dict()
 
 
 def test_a_subclass_may_choose_its_own_code() -> None:
     class Renamed(Problem):
-        """Some rule."""
+        """Some rule.
+
+        Keep it.
+        """
 
         code = "some_rule"
 

@@ -44,7 +44,7 @@ def document() -> str:
         (
             code(each.problem.code),
             str(each.problem.status),
-            each.problem.title,
+            f"{each.problem.title} {each.problem.advice}",
             ", ".join(code(fact) for fact in sorted(each.facts)),
             "all" if "all" in each.services else ", ".join(sorted(each.services)),
         )

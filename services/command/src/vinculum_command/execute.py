@@ -44,11 +44,17 @@ BYTES_AN_EVENT: Final = 128  # of a command that has many
 
 
 class VersionConflict(Unavailable):
-    """Others change the same things all the time; try again."""
+    """Others change the same things all the time.
+
+    Send it again after the seconds that Retry-After names, with the same Idempotency-Key.
+    """
 
 
 class QueueFull(TooMany):
-    """Too many commands of the tenant are waiting."""
+    """Too many commands of the tenant are waiting.
+
+    Send it again after the seconds that Retry-After names, with the same Idempotency-Key.
+    """
 
     code: ClassVar[str] = "too_many"
 

@@ -23,11 +23,17 @@ EVENT_BYTES_MAX: Final = 256 * 1024
 
 
 class IdempotencyKeyReused(Invalid):
-    """The key was used for another request."""
+    """The key was used for another request.
+
+    Repeat that request as it was, or use a new key.
+    """
 
 
 class EventTooLarge(Invalid):
-    """What the command makes happen is larger than an event may be."""
+    """What the command makes happen is larger than an event may be.
+
+    Give less text or fewer details.
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,10 @@ NEWEST: Final = (POSITION_MAX, UUID(int=2**128 - 1))
 
 
 class NotificationNotFound(NotFound):
-    """There is no such notification."""
+    """There is no such notification.
+
+    Check the id, and which tenant the token is for.
+    """
 
 
 class Recipient(Documented):

@@ -121,7 +121,7 @@ def answered(error: SMTPResponseException) -> Verdict:
 
 
 def told(error: Exception) -> str:
-    return codes(error.code, error.message) if isinstance(error, SMTPResponseException) else type(error).__name__
+    return codes(error.code, error.message) if isinstance(error, SMTPResponseException) else "no answer"
 
 
 def codes(code: int, text: str) -> str:

@@ -9,7 +9,6 @@ FOLDED_LENGTH_MAX: Final = 200  # characters; an index entry of Postgres takes 2
 WORDS_MAX: Final = 16  # words of a name that can be found
 START_LENGTH_MAX: Final = 60  # characters from the start of a word that can be searched for
 WORD: Final = re.compile(r"[^\W_]+|(?<!\S)\S")  # a hyphen or an apostrophe ends a word; a sign alone is one
-NO_NUL: Final = r"^[^\x00]*$"  # Postgres refuses it in a text
 LAST: Final = "\U0010ffff"
 
 

@@ -7,9 +7,8 @@ from uuid import UUID
 from fastapi import Depends, Query
 from pydantic import BaseModel
 
-from vinculum_projection.names import NO_NUL
 from vinculum_shared.contracts.tenants import Policy
-from vinculum_shared.contracts.values import PERSONAL, AccountId, ContactId
+from vinculum_shared.contracts.values import NO_NUL, PERSONAL, AccountId, ContactId
 from vinculum_shared.http.paging import Page, Paging, SortKey
 from vinculum_shared.http.readers import OPERATORS, READERS, Asked, Standing, View, viewing
 from vinculum_shared.postgres import Connection

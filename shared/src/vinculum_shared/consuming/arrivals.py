@@ -34,7 +34,10 @@ POSITIONS: LiteralString = "SELECT tenant, position FROM subscription WHERE tena
 
 
 class ProjectionBehind(Retriable):
-    """What is read here has not got as far as `min_position` yet."""
+    """What is read here has not got as far as `min_position` yet.
+
+    Send it again after the seconds that Retry-After names.
+    """
 
     status = 409
 

@@ -12,12 +12,13 @@ import asyncpg
 import structlog
 from pydantic import ValidationError
 
-from vinculum_shared import telemetry
+from vinculum_shared import telemetry, wording
 from vinculum_shared.consuming import metrics
 from vinculum_shared.consuming.event_log import EventLog, Line
-from vinculum_shared.contracts.envelope import Recorded
+from vinculum_shared.contracts.envelope import Recorded, UnknownVersionError
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.postgres import Connection, Pool, columns, lent
+from vinculum_shared.problems import pointer
 
 log = structlog.get_logger()
 
@@ -119,10 +120,15 @@ async def replay(pool: Pool, event_log: EventLog, apply: Apply, tenant: str, str
 
 
 def reason(error: BaseException) -> str:
-    """Say what was wrong, without the values that were: type, constraint or column, and where."""
-    facts = [type(error).__name__]
-    if isinstance(error, ValidationError):
-        facts += [f"{'.'.join(map(str, each['loc']))}: {each['type']}" for each in error.errors()[:FACTS_MAX]]
-    elif isinstance(error, asyncpg.PostgresError):
-        facts += filter(None, (error.table_name, error.constraint_name, error.column_name))
-    return f"{' '.join(facts)} ({telemetry.places(error)['places'][-1]})".replace("\0", "")
+    """Say what was wrong, without the values that were: a field, or a table and its constraint, and where."""
+    match error:
+        case ValidationError():
+            said = " ".join(f"{pointer(each['loc'])}: {wording.detail(each)}" for each in error.errors()[:FACTS_MAX])
+        case asyncpg.PostgresError():
+            place = " ".join(filter(None, (error.table_name, error.constraint_name, error.column_name)))
+            said = f"The database does not take it: {place or 'a value'}."
+        case UnknownVersionError():
+            said = "This release does not know this version of the event's type."
+        case _:
+            said = "The event can't be applied."
+    return f"{said} ({telemetry.places(error)['places'][-1]})".replace("\0", "")

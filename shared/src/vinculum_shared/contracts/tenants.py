@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.contracts.topics import FEATURES, TOPICS, Feature, Topic
-from vinculum_shared.contracts.values import Address, Count, Flag, Locale, Name, TenantId, Value, added
+from vinculum_shared.contracts.values import WEB_ADDRESS, Address, Count, Flag, Locale, Name, TenantId, Value, added
 
 Profile = Literal["taxdome", "zoho", "perfex", "dynamics", "teamleader"]
 AccessUnit = Literal["email", "contact", "none"]
@@ -18,7 +18,7 @@ def _flag_or_per_user(value: object) -> object:
     """Say in one error what it may be; a union has one for each, in places that no body has."""
     if isinstance(value, bool) or value == "per_staff_user":
         return value
-    raise ValueError("give true, false or per_staff_user")
+    raise ValueError("Give true, false or per_staff_user.")
 
 
 class ManagerRange(Value):
@@ -75,7 +75,7 @@ class Policy(Value):
 
 def _ascii(address: str) -> str:
     if not address.isascii():
-        raise ValueError("give an address in ASCII, which every mail server takes")
+        raise ValueError("Give an address in ASCII, which every mail server takes.")
     return address
 
 
@@ -84,9 +84,7 @@ ReplyTo = Annotated[Address, AfterValidator(_ascii)]
 
 class TenantSettings(Value):
     name: Name
-    portal_url: str | None = Field(
-        default=None, max_length=2000, pattern=r'^https?://[^\s\x00-\x1f\x7f/?#<>"]+[^\s\x00-\x1f\x7f?#<>"]*$'
-    )
+    portal_url: str | None = Field(default=None, max_length=2000, pattern=WEB_ADDRESS)
     locale: Locale = "en"
     reply_to: ReplyTo | None = added()
     """Where replies to the tenant's mail go: an address of the firm, not of one person in it."""

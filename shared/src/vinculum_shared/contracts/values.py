@@ -29,7 +29,8 @@ InvitationId = NewType("InvitationId", UUID)
 RecordId = NewType("RecordId", UUID)
 StaffId = NewType("StaffId", UUID)
 TENANT_ID: Final = "[a-z0-9][a-z0-9-]{0,62}"
-TenantId = Annotated[str, StringConstraints(pattern=f"^{TENANT_ID}$")]
+TENANT: Final = f"^{TENANT_ID}$"
+TenantId = Annotated[str, StringConstraints(pattern=TENANT)]
 
 
 @lru_cache(maxsize=65_536)
@@ -90,10 +91,13 @@ INVISIBLE: Final = (
     r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
 Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH_MAX, pattern=IN_A_LINE)]
-Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH_MAX, pattern=r"^[^\x00]*$")]
-Code = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_:.-]{0,63}$")]
+NO_NUL: Final = r"^[^\x00]*$"  # Postgres refuses it in a text
+Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH_MAX, pattern=NO_NUL)]
+CODE: Final = r"^[a-z][a-z0-9_:.-]{0,63}$"
+Code = Annotated[str, StringConstraints(pattern=CODE)]
 LOCALE: Final = r"^[a-z]{2}(-[A-Z]{2})?$"
 Locale = Annotated[str, StringConstraints(pattern=LOCALE)]
+WEB_ADDRESS: Final = r'^https?://[^\s\x00-\x1f\x7f/?#<>"]+[^\s\x00-\x1f\x7f?#<>"]*$'
 CURRENCY: Final = r"^[A-Z]{3}$"
 Currency = Annotated[str, StringConstraints(pattern=CURRENCY)]
 """Of ISO 4217."""
@@ -105,7 +109,8 @@ _NOT_IN_ADDRESSES: Final = r"""\s@<>()\[\],;:\\"\x00-\x1f\x7f-\x9f"""
 ADDRESS: Final = rf"^[^{_NOT_IN_ADDRESSES}]{{1,64}}@[^{_NOT_IN_ADDRESSES}.]+(\.[^{_NOT_IN_ADDRESSES}.]+)+$"
 Address = Annotated[str, StringConstraints(max_length=254, pattern=ADDRESS)]
 """An email address as it was typed. Mail goes to just this; `login/…` compares its canonical form."""
-AddressHash = Annotated[str, StringConstraints(max_length=64, pattern=r"^[0-9a-f]{64}$")]
+ADDRESS_HASH: Final = "^[0-9a-f]{64}$"
+AddressHash = Annotated[str, StringConstraints(max_length=64, pattern=ADDRESS_HASH)]
 
 
 def _readable(details: dict[str, JsonValue]) -> dict[str, JsonValue]:
@@ -117,7 +122,7 @@ def _check_readable(value: JsonValue, *path: str | int) -> None:
     """Refuse what not everybody who stores or reads JSON can take."""
     match value:
         case dict() | list() if len(path) >= DETAILS_DEPTH_MAX:
-            raise misplaced("too_deep", f"objects and lists may be {DETAILS_DEPTH_MAX} deep", *path)
+            raise misplaced("too_deep", f"Nest objects and lists at most {DETAILS_DEPTH_MAX} deep.", *path)
         case dict():
             for key, inner in value.items():
                 _check_readable(key, *path, key)
@@ -126,16 +131,16 @@ def _check_readable(value: JsonValue, *path: str | int) -> None:
             for index, inner in enumerate(value):
                 _check_readable(inner, *path, index)
         case str() if len(value) > TEXT_LENGTH_MAX:
-            raise misplaced("string_too_long", f"a text has at most {TEXT_LENGTH_MAX} characters", *path)
+            raise misplaced("string_too_long", f"Give at most {TEXT_LENGTH_MAX} characters.", *path)
         case str() if "\0" in value:
-            raise misplaced("nul", "a text has no NUL characters", *path)
+            raise misplaced("nul", "Remove the NUL characters.", *path)
         case int() | float() if not abs(value) < NUMBER_LIMIT:
-            raise misplaced("number_too_large", "a number fits in 64 bits", *path)
+            raise misplaced("number_too_large", "Give a number of at most 64 bits.", *path)
 
 
 def misplaced(code: str, detail: str, *path: str | int) -> ValidationError:
     """Give what a validator raises of a part of the value that it was given."""
-    error = InitErrorDetails(type=PydanticCustomError(code, detail), loc=path, input=None)
+    error = InitErrorDetails(type=PydanticCustomError(code, "{detail}", {"detail": detail}), loc=path, input=None)
     return ValidationError.from_exception_data("", [error])
 
 
@@ -156,24 +161,24 @@ def _written(at: object) -> object:
     """Refuse numbers, also in text, which pydantic counts from 1970."""
     if isinstance(at, date) or (isinstance(at, str) and DATE.match(at)):
         return at
-    raise ValueError("give it as ISO 8601 has it, for example 2026-03-01")
+    raise ValueError("Give it in the form of ISO 8601, for example 2026-03-01.")
 
 
 def _day(day: object) -> object:
     if isinstance(day, str) and not DATE.fullmatch(day):
-        raise ValueError("give a date without a time, for example 2026-03-01")
+        raise ValueError("Give a date without a time, for example 2026-03-01.")
     return day
 
 
 def _aware(at: datetime) -> datetime:
     if at.tzinfo is None:
-        raise ValueError("give a time zone, for example 2026-03-01T09:00:00Z")
+        raise ValueError("Give a time with its zone, for example 2026-03-01T09:00:00Z.")
     return at
 
 
 def _recent(at: D) -> D:
     if at.year < YEAR_MIN:
-        raise ValueError(f"must not be before {YEAR_MIN}")
+        raise ValueError(f"It must not be before {YEAR_MIN}.")
     return at
 
 

@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final
 
+import structlog
 from starlette.requests import Request
 
 from vinculum_shared import supervision
 from vinculum_shared.deadlines import Deadline
 from vinculum_shared.postgres import OUTAGE
 from vinculum_shared.problems import Problem, Unavailable
+
+log = structlog.get_logger()
 
 CHECK_SECONDS_MAX: Final = 3.0
 
@@ -18,11 +21,17 @@ Check = Callable[[Request], Awaitable[None]]
 
 
 class NotAlive(Unavailable):
-    """A part of the process hangs. Restart the process."""
+    """A part of the process hangs.
+
+    Restart the process.
+    """
 
 
 class NotReady(Unavailable):
-    """Something that the service needs isn't there."""
+    """Something that the service needs isn't there.
+
+    `checks` says what it waits for.
+    """
 
 
 def live() -> dict[str, Any]:
@@ -51,7 +60,10 @@ async def _in_time(check: Check, request: Request) -> None:
 def _words(error: BaseException) -> str:
     if isinstance(error, OUTAGE):
         return "Postgres does not answer."
-    return error.detail if isinstance(error, Problem) else f"Failed with {type(error).__name__}."
+    if isinstance(error, Problem):
+        return error.detail
+    log.error("check_failed", exc_info=error)
+    return "The check failed. The log says how."
 
 
 def _sentences(parts: Mapping[str, str]) -> str:

@@ -67,7 +67,7 @@ class Paging:
             sealed = urlsafe_b64decode(self.cursor + "=" * (-len(self.cursor) % 4))
             opened = self.cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self.scope)
         except (ValueError, InvalidTag):
-            raise Invalid.at("?cursor", "cursor", "No cursor of this list.") from None
+            raise Invalid.at("?cursor", "cursor", "Give the next_cursor of the same list, or none.") from None
         return tuple(type(part)(value) for part, value in zip(start, orjson.loads(opened), strict=True))
 
     def page(

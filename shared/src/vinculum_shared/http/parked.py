@@ -16,11 +16,17 @@ from vinculum_shared.problems import Conflict, NotFound
 
 
 class ParkedNotFound(NotFound):
-    """There is no such parked event."""
+    """There is no such parked event.
+
+    It may have been applied: list what is parked.
+    """
 
 
 class TenantHeld(Conflict):
-    """Nothing is applied for this tenant until it is rebuilt from the log."""
+    """Nothing is applied for this tenant until it is rebuilt from the log.
+
+    Rebuild it (docs/operating.md), and replay then.
+    """
 
 
 class Parked(Documented):

@@ -13,7 +13,8 @@ import orjson
 from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from vinculum_shared.contracts.values import TENANT_ID, TenantId
+from vinculum_shared import wording
+from vinculum_shared.contracts.values import TENANT, TENANT_ID, TenantId
 from vinculum_shared.problems import Forbidden, Invalid, Unauthorized, Unavailable
 
 AUDIENCE: Final = "vinculum"
@@ -65,7 +66,7 @@ class Principal(BaseModel):
         if self.kind != "service" or "all_tenants" not in self.scopes:
             raise Forbidden("The token is not for this tenant.")
         if not re.fullmatch(TENANT_ID, tenant):
-            raise Invalid.at("?tenant", "string_pattern_mismatch", "No tenant id.")
+            raise Invalid.at("?tenant", "string_pattern_mismatch", wording.FORMS[TENANT])
         return self.model_copy(update={"tenant": tenant})
 
     @property
@@ -100,6 +101,25 @@ async def bearer(
     return principal if tenant is None else principal.within(tenant)
 
 
+REFUSED: Final[tuple[tuple[type[Exception], str, str], ...]] = (
+    (jwt.ExpiredSignatureError, "expired", "The token has expired. Get a new one."),
+    (jwt.ImmatureSignatureError, "not_yet_valid", "The token is not valid yet. Check the clock of its issuer."),
+    (jwt.InvalidAudienceError, "wrong_audience", f"The token is for others. Get one with the audience {AUDIENCE}."),
+    (jwt.InvalidIssuerError, "wrong_issuer", "The token's issuer is not the one of this service. Get one from that."),
+    (jwt.MissingRequiredClaimError, "claim_missing", f"The token needs the claims {', '.join(REQUIRED_CLAIMS)}."),
+    (jwt.InvalidSignatureError, "wrong_signature", "The token's signature is wrong. Get a new token."),
+    (jwt.InvalidKeyError, "unknown_key", "The token is signed with a key that is not known here. Get a new token."),
+    (ValidationError, "invalid_claims", "The token's claims are not those of a Vinculum token. Get a new token."),
+    (Exception, "malformed", "The token can't be read. Send a signed JSON Web Token."),
+)
+"""Why a token is not taken: the code and the words for what is raised when it is checked."""
+
+
+def refused(error: Exception) -> Unauthorized:
+    reason, detail = next((reason, detail) for kind, reason, detail in REFUSED if isinstance(error, kind))
+    return Unauthorized(detail, reason=reason)
+
+
 class Verifier:
     """Checks bearer tokens against a JWK set, which it reads again when the file changes or a key is unknown."""
 
@@ -130,7 +150,7 @@ class Verifier:
                 raise jwt.ExpiredSignatureError
             principal = Principal.model_validate(claims)
         except (jwt.PyJWTError, ValidationError) as error:
-            raise Unauthorized(reason=type(error).__name__) from None
+            raise refused(error) from None
         if len(self._verified) >= VERIFIED_MAX:
             del self._verified[next(iter(self._verified))]
         until = min(claims["exp"], time.time() + REMEMBERED_SECONDS)

@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from vinculum_shared import metrics, problems, telemetry
+from vinculum_shared import metrics, problems, telemetry, wording
 from vinculum_shared.deadlines import Deadline
 from vinculum_shared.http import api_docs, health, requests
 from vinculum_shared.http.health import Check
@@ -162,7 +162,9 @@ async def answer_invalid_request(_: Request, error: Exception) -> Response:
         return problem_response(problems.nothing_at(in_path[0]))
     in_body = [each | {"loc": each["loc"][1:]} for each in found if each["loc"][0] == "body"]
     elsewhere = [
-        FieldError(pointer=f"{PREFIXES[each['loc'][0]]}{each['loc'][1]}", code=each["type"], detail=each["msg"])
+        FieldError(
+            pointer=f"{PREFIXES[each['loc'][0]]}{each['loc'][1]}", code=each["type"], detail=wording.detail(each)
+        )
         for each in found
         if each["loc"][0] in PREFIXES
     ]

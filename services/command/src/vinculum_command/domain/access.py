@@ -162,12 +162,12 @@ class SetPortalAccess(EffectiveAt):
 
 
 def _which_address() -> Invalid:
-    detail = "there are several addresses, and each has a login of its own: say which"
+    detail = "The contact has several addresses, each with a login of its own. Name one."
     return Invalid.at("/email_id", "missing", detail)
 
 
 def _not_this_address() -> Invalid:
-    detail = "the contact has one login, by the primary address that it was given for"
+    detail = "The contact has one login, by the primary address that it was given for. Leave the address out."
     return Invalid.at("/email_id", "not_primary", detail)
 
 

@@ -194,7 +194,7 @@ class EffectiveAt(Command):
 
     def check(self, heads: Heads) -> None:
         if self.effective_at and self.effective_at > heads.at:
-            detail = "must not be in the future"
+            detail = "Give a time that is not in the future."
             raise Invalid.at("/effective_at", "in_the_future", detail)
 
 

@@ -49,7 +49,7 @@ class NewLink(LinkTerms, Input):
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if (self.contact_id is None) == (self.new_contact is None):
-            raise ValueError("give either contact_id or new_contact")
+            raise ValueError("Give either contact_id or new_contact.")
         return self
 
     @property

@@ -60,7 +60,7 @@ def effective(profile: Profile, overrides: Mapping[str, Any]) -> Policy:
     policy = Policy.model_validate(values, extra="forbid")
     for name, managers in policy.managers:
         if managers.max is not None and managers.min > managers.max:
-            raise misplaced("greater_than_max", "min must not be more than max", "managers", name, "min")
+            raise misplaced("greater_than_max", "Give a min that is not more than max.", "managers", name, "min")
     return policy.evolve(managers=_with_second(policy.managers)) if policy.second_manager else policy
 
 

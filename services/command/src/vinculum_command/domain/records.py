@@ -63,9 +63,9 @@ class CreateRecord(RecordTerms, Command):
         unknown = sorted(self.model_fields_set - {"id", "type"} - kind.fields)
         missing = sorted(name for name in kind.needs if getattr(self, name) is None)
         if unknown:
-            raise misplaced("unknown_field", f"a record of type {self.type} has no {unknown[0]}", unknown[0])
+            raise misplaced("unknown_field", f"A record of type {self.type} has no {unknown[0]}.", unknown[0])
         if missing:
-            raise misplaced("missing", f"a record of type {self.type} needs {missing[0]}", missing[0])
+            raise misplaced("missing", f"A record of type {self.type} needs {missing[0]}. Give it.", missing[0])
         return self
 
     def reads(self) -> Iterable[Readable]:
@@ -157,7 +157,7 @@ def _default_recipients(heads: Heads, account_id: AccountId, topic: Topic) -> li
     heads.check_active(account_id)
     links = heads.links(everybody)
     if links.after:
-        detail = f"the account has more than {LINKS_AT_ONCE_MAX} contacts: say which ones it goes to"
+        detail = f"The account has more than {LINKS_AT_ONCE_MAX} contacts. Name those that it goes to."
         raise Invalid.at("/contact_ids", "missing", detail)
     heads.prefetch(Contact.key(contact_id=link.contact_id) for link in links.found)
     return reached_by(heads, topic, links.found)

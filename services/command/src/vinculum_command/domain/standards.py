@@ -19,14 +19,14 @@ def _locale(tag: object) -> object:
     if isinstance(tag, str):
         language, dash, region = tag.partition("-")
         if language not in _languages() or (dash and region not in _regions()):
-            detail = "give a language, or a language and a region, for example it or it-CH (BCP 47)"
+            detail = "Give a language, or a language and a region, for example it or it-CH (BCP 47)."
             raise PydanticCustomError("unknown_locale", detail)
     return tag
 
 
 def _currency(code: object) -> object:
     if isinstance(code, str) and code not in _currencies():
-        raise PydanticCustomError("unknown_currency", "give a currency by its ISO 4217 code, for example EUR")
+        raise PydanticCustomError("unknown_currency", "Give a currency by its ISO 4217 code, for example EUR.")
     return code
 
 

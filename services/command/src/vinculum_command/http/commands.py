@@ -176,7 +176,7 @@ def ordered(
 ) -> Order:
     """Read a command of a caller, from outside. A field has one place: what the path has, the body has not."""
     twice = [
-        FieldError(pointer=pointer([name]), code=UnknownField.code, detail="it is in the path")
+        FieldError(pointer=pointer([name]), code=UnknownField.code, detail="The path has it. Remove it from the body.")
         for name in fields.keys() & in_path.keys()
     ]
     if twice:
@@ -200,7 +200,7 @@ def given(tenant: str, command: Command, caller: Caller, expected: int | None = 
 def checked_key(key: Any, where: str) -> str | None:
     if key is None or (isinstance(key, str) and KEY.fullmatch(key)):
         return key
-    detail = "1 to 255 printable ASCII characters"
+    detail = "Give 1 to 255 printable ASCII characters."
     raise Invalid.at(where, "string", detail)
 
 
@@ -208,7 +208,7 @@ def is_dry_run(request: Request) -> bool:
     try:
         return FLAG.validate_python(request.query_params.get("dry_run", "false"))
     except ValidationError:
-        raise Invalid.at("?dry_run", "boolean", "true or false") from None
+        raise Invalid.at("?dry_run", "boolean", "Give true or false.") from None
 
 
 def version_of(if_match: str | None) -> int | None:
@@ -316,7 +316,7 @@ def read_line(line: bytes, principal: Principal) -> tuple[Order, str | None]:
     name, key = fields.pop("command", None), fields.pop("idempotency_key", None)
     command = COMMANDS.get(name) if isinstance(name, str) else None
     if command is None:
-        detail = f"one of {', '.join(COMMANDS)}"
+        detail = f"Give one of these: {', '.join(COMMANDS)}."
         raise Invalid.at("/command", "unknown_command", detail)
     authorise(as_caller(principal), command)
     return ordered(command, fields, principal), checked_key(key, "/idempotency_key")

@@ -15,7 +15,10 @@ router = APIRouter(tags=["contracts"])
 
 
 class SchemaNotFound(NotFound):
-    """There is no such schema."""
+    """There is no such schema.
+
+    Name a type of event and its version, for example contact_linked.v1.
+    """
 
 
 @router.get("/asyncapi.json", openapi_extra=PUBLIC)

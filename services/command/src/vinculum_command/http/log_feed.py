@@ -233,7 +233,7 @@ def _of_all_tenants(principal: Principal, only: Filter) -> None:
     if "all_tenants" not in principal.scopes:
         raise Forbidden("The token lacks the scope all_tenants.", scope="all_tenants")
     if not only.is_all:
-        detail = "a filter is for one tenant: name it"
+        detail = "A filter is for one tenant. Name it."
         raise Invalid.at("?tenant", "missing", detail)
 
 
@@ -243,7 +243,7 @@ def _types(types: str | None) -> tuple[str, ...] | None:
     wanted = tuple(each.strip() for each in types.split(","))
     unknown = [each for each in wanted if each not in EVENT_TYPES]
     if unknown:
-        detail = f"there is no {', '.join(unknown)}"
+        detail = f"There is no {', '.join(unknown)}. The types are listed in docs/reference/events.md."
         raise Invalid.at("?types", "unknown_type", detail)
     return wanted
 
@@ -252,7 +252,7 @@ def _position(after: str | None, where: str = "?after") -> int:
     if not after:
         return 0
     if not (after.isascii() and after.isdecimal()) or len(after) > 18:  # noqa: PLR2004  what a bigint holds
-        raise Invalid.at(where, "int_parsing", "a position is a number")
+        raise Invalid.at(where, "int_parsing", "Give a position: a whole number, 0 or more.")
     return int(after)
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query
 
-from vinculum_projection.names import NO_NUL, folded, search_range, under, word_starts
+from vinculum_projection.names import folded, search_range, under, word_starts
 from vinculum_projection.names import letter as letter_of
 from vinculum_projection.reading import Reader, Search
 from vinculum_shared.contracts.addresses import comparable
@@ -27,7 +27,7 @@ from vinculum_shared.contracts.contacts import (
 )
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import ContactEvent
-from vinculum_shared.contracts.values import ContactId, EmailId, ExternalIds, Locale, Personal
+from vinculum_shared.contracts.values import NO_NUL, ContactId, EmailId, ExternalIds, Locale, Personal
 from vinculum_shared.http.documented import Documented
 from vinculum_shared.http.paging import NIL, Page, Paged
 from vinculum_shared.postgres import Connection, columns

@@ -55,7 +55,7 @@ class AddEmail(Command):
         if contact.email(self.id):
             raise IdTaken(email_id=self.id)
         if len(contact.emails) >= ADDRESSES_MAX:
-            detail = f"a contact has at most {ADDRESSES_MAX} addresses"
+            detail = f"A contact has at most {ADDRESSES_MAX} addresses. Remove one first."
             raise Invalid.at("/address", "too_many", detail)
         new = NewEmail(id=self.id, address=self.address, label=self.label)
         email = as_email(heads, new, primary=self.primary or not contact.emails)
@@ -95,7 +95,7 @@ class ChangeEmail(Command):
         heads.check_active(contact_id=self.contact_id)
         after = self.changed(before)
         if before.primary and not after.primary:
-            detail = "make another address the primary one"
+            detail = "Make another address the primary one."
             raise Invalid.at("/primary", "primary_required", detail)
         if after == before:
             return
@@ -105,7 +105,7 @@ class ChangeEmail(Command):
         if moved:
             links, more = heads.links(Enumeration(contact_id=self.contact_id))
             if more:  # in one commit or not at all: an address that was not invited must open nothing
-                detail = f"on more than {LINKS_AT_ONCE_MAX} accounts: add the new address and remove this one"
+                detail = f"The contact has over {LINKS_AT_ONCE_MAX} accounts. Add the new address, and remove this one."
                 raise Invalid.at("/address", "too_many_links", detail)
             logins = [Login.key(address_hash=each.address_hash) for each in (before, after)]
             heads.prefetch([*logins, *beside(links)])
