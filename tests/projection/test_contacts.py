@@ -83,6 +83,7 @@ async def test_contacts_come_by_last_name_then_first_name(projection: Projection
         ({"query": "smith an"}, ["Ann Smith"]),
         ({"query": "SMI"}, ["Ann Smith", "Zoë Smithers"]),
         ({"query": "mith"}, []),
+        ({"query": "isik o'br"}, ["I\u015f\u0131k O\u2019Brien"]),
         ({"letter": "s"}, ["Ann Smith", "Zoë Smithers"]),
         ({"letter": "#"}, ["Cher"]),
         ({"email": "ANN@example.com"}, ["Ann Smith"]),
@@ -99,6 +100,7 @@ async def test_contacts_are_found_by_name_letter_and_address(
     firm.contact("Ann", "Smith", "Ann@Example.com")
     firm.contact("Zoë", "Smithers", "straße@münchen.example")
     firm.contact("Cher", None)
+    firm.contact("I\u015f\u0131k", "O\u2019Brien")
     await projection.deliver(firm.log)
 
     items = await projection.items("/v1/contacts", projection.service("acme"), **query)

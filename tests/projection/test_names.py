@@ -1,10 +1,19 @@
 """How names are compared, listed and found."""
 
+import unicodedata
+from collections.abc import Callable
+from typing import Literal
+
 import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
 
 from vinculum_projection.names import folded, letter, search_range, word_starts
 
 pytestmark = pytest.mark.unit
+
+Form = Literal["NFC", "NFD"]
+names = st.text(st.characters(categories=("L", "M", "N", "P", "Zs"), max_codepoint=0x24F), max_size=30)
 
 
 @pytest.mark.parametrize(
@@ -20,10 +29,39 @@ pytestmark = pytest.mark.unit
         ("", ""),
         (None, ""),
         ("\u0301", ""),
+        ("I\u015f\u0131k", "isik"),
+        ("Łukasz Żółć", "lukasz zolc"),
+        ("Ørsted", "orsted"),
+        ("Þór Æsir", "thor aesir"),
+        ("O\u2019Brien", "o'brien"),
+        ("Jean\u2011Luc", "jean-luc"),
+        ("Jean\u2013Luc", "jean-luc"),
+        ("Ann\u200ba\u00ad \ufeffLind", "anna lind"),
     ],
 )
 def test_case_accents_and_width_do_not_count(name: str | None, plain: str) -> None:
     assert folded(name) == plain
+
+
+@settings(deadline=None)
+@given(names)
+@example("\u00b4a")
+@example("\u1e9e")
+def test_a_folded_name_stays_as_it_is(name: str) -> None:
+    assert folded(folded(name)) == folded(name)
+
+
+@settings(deadline=None)
+@given(names, st.sampled_from(("NFC", "NFD")), st.sampled_from((str, str.lower, str.upper, str.casefold)))
+def test_a_name_is_found_however_it_is_typed(
+    name: str, form: Literal["NFC", "NFD"], case: Callable[[str], str]
+) -> None:
+    assume(folded(name) and "\u0345" not in unicodedata.normalize("NFD", name))
+    typed = unicodedata.normalize(form, case(name))
+    first, last = search_range("\u200b".join(typed))
+    assert first is not None
+    assert last is not None
+    assert any(first <= start < last for start in word_starts(folded(name)))
 
 
 def test_a_name_that_grows_when_folded_still_fits_into_an_index() -> None:

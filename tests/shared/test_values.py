@@ -4,9 +4,9 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from vinculum_shared.contracts.values import Count, Day, Details, ExternalIds, Flag, Instant, Name
+from vinculum_shared.contracts.values import Count, Day, Details, ExternalIds, Flag, Input, Instant, Name, Phones
 
 pytestmark = pytest.mark.unit
 
@@ -72,6 +72,29 @@ class TestAName:
     @pytest.mark.parametrize("name", ["", "  ", "\u00a0", "\u3000 ", "a\nb", "a\0", "a\u2028b", "x" * 501])
     def test_says_something_in_one_line(self, name: str) -> None:
         assert not takes(Name, name)
+
+
+class Named(Input):
+    name: Name
+    phones: Phones = ()
+    external_ids: ExternalIds = Field(default_factory=dict)
+
+
+INVISIBLE_NAMES: Final = ["\u200b", "\u00ad\u2060 ", "\u3164", "\u2800", "\ufeff\u202e", "\U000e0041", "\ufe0f"]
+
+
+class TestANameFromOutside:
+    @pytest.mark.parametrize("name", INVISIBLE_NAMES)
+    def test_has_something_to_see(self, name: str) -> None:
+        assert takes(Name, name)  # events keep what was taken once
+        for fields in ({"name": name}, {"name": "A", "phones": [name]}, {"name": "A", "external_ids": {"crm": name}}):
+            with pytest.raises(ValidationError) as refused:
+                Named.model_validate(fields)
+            assert [error["type"] for error in refused.value.errors()] == ["string_pattern_mismatch"]
+
+    @pytest.mark.parametrize("name", ["\u0645\u06cc\u200c\u062e", "\U0001f469\u200d\U0001f4bb", "A\ufe0f", "\u200bA"])
+    def test_may_have_invisible_characters_beside(self, name: str) -> None:
+        assert Named(name=name).name == name
 
 
 class TestExternalIds:

@@ -74,6 +74,7 @@ WORDS: Final[dict[str, str]] = {
 
 FORMS: Final[dict[str, str]] = {
     values.IN_A_LINE: "Give one line of text that is not blank, without control characters.",
+    values.SHOWING: "Give one line of text with a visible character, without control characters.",
     values.NO_NUL: "Remove the NUL characters.",
     values.CODE: "Use lower-case letters, digits and _ : . - and begin with a letter; at most 64 characters.",
     values.LOCALE: "Give a language, or a language and a region, for example it or it-CH.",

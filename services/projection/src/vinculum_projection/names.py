@@ -1,9 +1,11 @@
-"""How names are compared: case and accents do not count."""
+"""How names are compared: case and accents do not count, nor what cannot be seen, nor which hyphen it is."""
 
 import re
 import unicodedata
 from itertools import islice
 from typing import Final
+
+from vinculum_shared.contracts.values import INVISIBLE
 
 FOLDED_LENGTH_MAX: Final = 200  # characters; an index entry of Postgres takes 2,700 bytes
 WORDS_MAX: Final = 16  # words of a name that can be found
@@ -12,11 +14,24 @@ WORD: Final = re.compile(r"[^\W_]+|(?<!\S)\S")  # a hyphen or an apostrophe ends
 LAST: Final = "\U0010ffff"
 
 
+# What Unicode does not decompose, as CLDR's Latin-ASCII transform has it.
+LETTERS: Final = str.maketrans(
+    dict(zip("\u0131łøđðħŧŋ", "iloddhtn", strict=True)) | {"þ": "th", "æ": "ae", "œ": "oe"},
+)
+SIGNS: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u2032\u02bb\u02bc\u02b9\u00b4`", "'")) | str.maketrans(
+    dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2043", "-")
+)
+UNSEEN: Final = re.compile(f"[{INVISIBLE}]+")
+
+
 def folded(name: str | None) -> str:
-    """Fold: NFKD, accents off, casefold. A name of which nothing is left over is empty, and sorts first."""
-    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", name or "").casefold())
-    plain = "".join(character for character in decomposed if not unicodedata.combining(character))
-    return " ".join(plain.split())[:FOLDED_LENGTH_MAX]
+    """Return a name as it is sorted and searched for. One of which nothing is left over is empty, and sorts first."""
+    name = name or ""
+    if not name.isascii():
+        name = unicodedata.normalize("NFKD", UNSEEN.sub("", name).translate(SIGNS))
+        name = unicodedata.normalize("NFKD", name.casefold().translate(LETTERS))
+        name = "".join(character for character in name if not unicodedata.combining(character))
+    return " ".join(name.translate(SIGNS).casefold().split())[:FOLDED_LENGTH_MAX]
 
 
 def letter(name: str | None) -> str:

@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     JsonValue,
     PlainSerializer,
@@ -20,7 +21,7 @@ from pydantic import (
     StringConstraints,
     ValidationError,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 AccountId = NewType("AccountId", UUID)
 ContactId = NewType("ContactId", UUID)
@@ -90,6 +91,7 @@ INVISIBLE: Final = (
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
+SHOWING: Final = rf"^[^{_CONTROLS}]*[^\s\u2800{_CONTROLS}{INVISIBLE}][^{_CONTROLS}]*$"
 Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH_MAX, pattern=IN_A_LINE)]
 NO_NUL: Final = r"^[^\x00]*$"  # Postgres refuses it in a text
 Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH_MAX, pattern=NO_NUL)]
@@ -212,7 +214,26 @@ class Value(BaseModel):
         return copy
 
 
+def _showing(schema: Any) -> Any:
+    """Return a schema whose names show something. Events keep every name that was taken once, so the type does too."""
+    match schema:
+        case {"type": "str", "pattern": str(pattern)} if pattern == IN_A_LINE:
+            published = {"pydantic_js_updates": {"pattern": IN_A_LINE}}  # ECMAScript has no escape for what is left out
+            return {**schema, "pattern": SHOWING, "metadata": published}
+        case dict():
+            return {key: _showing(value) for key, value in schema.items()}
+        case list() | tuple():
+            return type(schema)(_showing(each) for each in schema)
+        case _:
+            return schema
+
+
 class Input(Value):
-    """A value that comes from outside: a field it does not know is an error."""
+    """A value that comes from outside: a field it does not know is an error, and so is a name that shows nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema: CoreSchema = _showing(handler(source))
+        return schema
