@@ -175,6 +175,7 @@ async def test_a_query_waits_for_the_position_it_names(notifier: Notifier) -> No
     firm = await reminded(notifier)
     end = len(firm.log.recorded)
     assert (await notifier.get(LIST, notifier.service("acme"), min_position=end)).status_code == 200
+    firm.contact("Late", "Comer")
     behind = await notifier.get(LIST, notifier.service("acme"), min_position=end + 1)
     assert (behind.status_code, behind.json()["code"]) == (409, "projection_behind")
     assert "Retry-After" in behind.headers
