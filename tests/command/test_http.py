@@ -329,13 +329,22 @@ async def test_a_command_has_so_many_values_and_addresses_at_most(service: Servi
     assert (line["status"], line["values_max"]) == (413, 10_000)
     emails = [{"address": f"{number}@example.com"} for number in range(20)]
     new = [{"emails": emails}] * 51
+    international = [{"emails": [{"address": f"jürgen{number}@example.com"} for number in range(10)]}] * 11
     account = await firm.account()
-    for path, body, at in (
-        ("/accounts", {"name": "A", "new_contacts": new}, "/new_contacts"),
-        (f"/accounts/{account}/contacts", {"contacts": [{"new_contact": each} for each in new]}, "/contacts"),
+    for path, body, at, code in (
+        ("/accounts", {"name": "A", "new_contacts": new}, "/new_contacts", "too_many"),
+        ("/accounts", {"name": "A", "new_contacts": international}, "/new_contacts", "too_many"),
+        (
+            f"/accounts/{account}/contacts",
+            {"contacts": [{"new_contact": each} for each in new]},
+            "/contacts",
+            "too_many",
+        ),
+        ("/contacts", {"first_name": "A", "emails": [{"address": "none"}] * 3_000}, "/emails", "too_long"),
+        ("/contacts", {"first_name": "A", "emails": [{"address": "ä" * 300}]}, "/emails/0/address", "not_an_address"),
     ):
         (error,) = (await firm.ask("POST", path, body)).json()["errors"]
-        assert (error["pointer"], error["code"]) == (at, "too_many")
+        assert (error["pointer"], error["code"]) == (at, code)
 
 
 async def test_a_large_batch_keeps_its_order(service: Service) -> None:

@@ -49,6 +49,26 @@ async def test_what_is_used_is_terminated_first() -> None:
         await work()
 
 
+async def test_what_cannot_be_terminated_keeps_no_other_deadline_from_being_kept(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Broken:
+        def terminate(self) -> None:
+            raise LookupError
+
+    async def work(deadline: Deadline) -> None:
+        with deadline:
+            await hang()
+
+    first, second, third = (Deadline(seconds) for seconds in (0.1, 0.1, 0.4))
+    for each in (first, second):
+        each.using.append(Broken())
+    tasks = [asyncio.create_task(work(each)) for each in (first, second, third)]
+    async with asyncio.timeout(60):
+        assert all(isinstance(each, TimeoutError) for each in await asyncio.gather(*tasks, return_exceptions=True))
+    assert "LookupError" in caplog.text
+
+
 async def test_an_error_that_the_end_brings_about_is_told_as_it_is() -> None:
     async def work() -> None:
         with Deadline(0.1):

@@ -199,6 +199,16 @@ async def test_a_connection_that_is_given_back_in_time_is_kept(url: SecretStr) -
         assert len(pids) == 1
 
 
+async def test_a_deadline_that_ends_once_a_connection_is_given_back_leaves_it_alone(url: SecretStr) -> None:
+    async with await connect_pool(url, application_name="tests", size=1, unsafe_durability=True) as pool:
+        with Deadline(60) as deadline:
+            async with lent(pool) as db:
+                [use] = deadline.using
+                await pool.release(db)
+                use.terminate()
+        assert await pool.fetchval("SELECT 1") == 1
+
+
 @pytest.mark.parametrize("statement_ms_max", [APPLY_MS_MAX, WORK_MS_MAX])
 def test_a_reader_that_waits_for_a_paused_postgres_is_not_taken_for_one_that_hangs(statement_ms_max: int) -> None:
     assert statement_ms_max / 1_000 + GRACE_SECONDS < HEARTBEAT_SECONDS_MAX

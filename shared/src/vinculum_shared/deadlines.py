@@ -50,9 +50,11 @@ class Deadline:
 
     def expire(self) -> None:
         self.expired = True
-        for each in self.using:
-            each.terminate()
-        self._task.cancel()
+        try:
+            for each in self.using:
+                each.terminate()
+        finally:
+            self._task.cancel()
 
 
 class Clock:
@@ -67,15 +69,17 @@ class Clock:
             loop.call_later(TICK_SECONDS, self._tick, loop)
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Look at all deadlines, and again while there are any."""
+        """Look at all deadlines, and again while there are any, whatever becomes of one of them."""
         now = time.monotonic()
-        for overdue in [each for each in self.watched if each.at <= now]:
-            self.watched.discard(overdue)
-            overdue.expire()
-        if self.watched:
-            loop.call_later(TICK_SECONDS, self._tick, loop)
-        else:
-            self._ticks_in = None
+        try:
+            for overdue in [each for each in self.watched if each.at <= now]:
+                self.watched.discard(overdue)
+                overdue.expire()
+        finally:
+            if self.watched:
+                loop.call_later(TICK_SECONDS, self._tick, loop)
+            else:
+                self._ticks_in = None
 
 
 _clock: Final = Clock()

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import asyncpg
@@ -136,8 +137,9 @@ async def lent(pool: Pool) -> AsyncIterator[Connection]:
     """Lend a connection, until the deadline of what is being done: a server that hangs answers no rollback either."""
     db = await pool.acquire()
     deadline = deadlines.current()
+    use = Use(db)
     if deadline:
-        deadline.using.append(db)
+        deadline.using.append(use)
     try:
         yield db
     finally:
@@ -145,7 +147,18 @@ async def lent(pool: Pool) -> AsyncIterator[Connection]:
             await pool.release(db)
         finally:
             if deadline:
-                deadline.using.remove(db)
+                deadline.using.remove(use)
+
+
+@dataclass(eq=False, slots=True)
+class Use:
+    """The use of a connection that is lent."""
+
+    db: Connection
+
+    def terminate(self) -> None:
+        with suppress(asyncpg.InterfaceError):  # its way back has just ended
+            self.db.terminate()
 
 
 def columns(rows: Iterable[Iterable[Any]], width: int) -> list[list[Any]]:

@@ -95,6 +95,7 @@ class Waiting:
     def refuse(self, error: Exception) -> None:
         if not self.answer.done():
             self.answer.set_exception(error)
+            self.answer.exception()  # whoever waited for it may have gone
 
     @property
     def hash(self) -> bytes:

@@ -13,7 +13,7 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from vinculum_shared.contracts.values import INVISIBLE, Address
+from vinculum_shared.contracts.values import ADDRESS_LENGTH_MAX, INVISIBLE, Address
 
 # Whether mail can reach a domain is not asked here: firms have addresses at names that are only known inside.
 email_validator.SPECIAL_USE_DOMAIN_NAMES.clear()
@@ -46,6 +46,8 @@ def address_hash(key: bytes, address: str) -> str:
 def check(address: object) -> object:
     """Return an address as it was given. Raise what a validator raises, with the reason in words, if it is none."""
     if isinstance(address, str) and not _plain(address):
+        if len(address) > ADDRESS_LENGTH_MAX:  # the library would look at each of them
+            raise PydanticCustomError("not_an_address", "An email address has at most 254 characters.")
         try:
             _normalized(address)
         except EmailNotValidError as error:

@@ -1,10 +1,11 @@
 """Who a contact is."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar, Final
+from itertools import chain
+from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from vinculum_command.domain.commands import Command, Decision, Rejections, new_id
 from vinculum_command.domain.heads.contacts import Contact, Login
@@ -27,7 +28,9 @@ from vinculum_shared.contracts.values import (
 )
 from vinculum_shared.problems import invalid
 
+EMAILS_MAX: Final = 20
 ADDRESSES_MAX: Final = 1_000  # that one command adds
+INTERNATIONAL_COST: Final = 10  # what it takes to check an address with letters beyond ASCII, compared with others
 
 
 class NewEmail(Input):
@@ -37,12 +40,20 @@ class NewEmail(Input):
     primary: Flag = False
 
 
+def few(emails: object) -> object:
+    """Refuse more addresses than a contact has, before each of them is looked at."""
+    if isinstance(emails, list) and len(emails) > EMAILS_MAX:
+        lengths = {"field_type": "List", "max_length": EMAILS_MAX, "actual_length": len(emails)}
+        raise PydanticKnownError("too_long", lengths)
+    return emails
+
+
 class NewContact(ContactProfile, Input):
     """A contact that is to be. The first address is the primary one, unless another says so."""
 
     id: ContactId = Field(default_factory=new_id)
     locale: Locale | None = None
-    emails: tuple[NewEmail, ...] = Field(default=(), max_length=20)
+    emails: Annotated[tuple[NewEmail, ...], BeforeValidator(few)] = Field(default=(), max_length=EMAILS_MAX)
 
     @field_validator("emails")
     @classmethod
@@ -64,10 +75,16 @@ def few_addresses(contacts: object) -> object:
     if isinstance(contacts, list):
         new = (each.get("new_contact", each) for each in contacts if isinstance(each, dict))
         emails = (each.get("emails") for each in new if isinstance(each, dict))
-        if sum(len(each) for each in emails if isinstance(each, list)) > ADDRESSES_MAX:
-            detail = "one command adds at most {max} addresses: send the other contacts in another one"
+        if sum(map(_cost, chain.from_iterable(each for each in emails if isinstance(each, list)))) > ADDRESSES_MAX:
+            detail = "one command adds at most {max} addresses (one with letters beyond ASCII counts as ten): "
+            detail += "send the other contacts in another one"
             raise PydanticCustomError("too_many", detail, {"max": ADDRESSES_MAX})
     return contacts
+
+
+def _cost(email: object) -> int:
+    address = email.get("address") if isinstance(email, dict) else None
+    return 1 if not isinstance(address, str) or address.isascii() else INTERNATIONAL_COST
 
 
 def check_addresses(heads: Heads, contacts: Iterable[tuple[tuple[str | int, ...], NewContact]]) -> None:
