@@ -184,7 +184,7 @@ def ordered(
     try:
         parsed = command.model_validate({**fields, **in_path})
     except ValidationError as error:
-        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        errors = error.errors(include_url=False, include_input=False)
         for each in errors:
             if each["loc"] and each["loc"][0] in in_path:
                 raise nothing_at(str(each["loc"][0])) from None
