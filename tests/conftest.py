@@ -16,3 +16,8 @@ for name in [name for name in os.environ if name.startswith("VINCULUM_") and not
 # How long an example takes says something of the machine, not of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many tests `-n auto` runs at once: one more than there are cores, since most of them wait."""
+    return (os.cpu_count() or 1) + 1

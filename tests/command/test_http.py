@@ -119,7 +119,8 @@ async def test_rights_are_looked_at_before_fields(service: Service, method: str,
     firm = await service.register("dynamics")
     viewer = uuid4()
     await firm.done("POST", "/staff", {"id": viewer, "name": "V", "email": "v@example.com", "roles": ["viewer"]})
-    command = ROUTES[f"{method} {path}"].__name__
+    route = f"{method} {path}"
+    command = ROUTES[route].__name__
     path = path.format_map(defaultdict(lambda: NOBODY, tenant=firm.tenant))
     for token in (
         firm.service("log queries", firm.tenant),
@@ -131,8 +132,14 @@ async def test_rights_are_looked_at_before_fields(service: Service, method: str,
             assert await firm.refused(method, path, WRONG, token=token, **options) == (403, "forbidden")
         answers = await replace(firm, token=token).batch({"command": command, **WRONG})
         assert [(answer["status"], answer["code"]) for answer in answers] == [(403, "forbidden")]
-    as_admin = firm.issuer.token(kind="platform", sub="p") if command == "RegisterTenant" else firm.token
-    status, _ = await firm.refused(method, path, WRONG, token=as_admin)
+    match ROUTES[route].ROLE:
+        case "platform":
+            token = firm.issuer.token(kind="platform", sub="p")
+        case "service":
+            token = firm.service("preferences", firm.tenant)
+        case _:
+            token = firm.token
+    status, _ = await firm.refused(method, path, WRONG, token=token)
     assert status == 422
 
 

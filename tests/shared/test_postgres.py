@@ -19,6 +19,7 @@ from vinculum_shared.postgres import (
     GRACE_SECONDS,
     OUTAGE,
     Connection,
+    Loan,
     RefusedByPostgresError,
     UnsafePostgresError,
     columns,
@@ -199,13 +200,12 @@ async def test_a_connection_that_is_given_back_in_time_is_kept(url: SecretStr) -
         assert len(pids) == 1
 
 
-async def test_a_deadline_that_ends_once_a_connection_is_given_back_leaves_it_alone(url: SecretStr) -> None:
+async def test_a_deadline_that_ends_just_after_a_connection_was_given_back_leaves_it_alone(url: SecretStr) -> None:
     async with await connect_pool(url, application_name="tests", size=1, unsafe_durability=True) as pool:
-        with Deadline(60) as deadline:
-            async with lent(pool) as db:
-                [use] = deadline.using
-                await pool.release(db)
-                use.terminate()
+        db = await pool.acquire()
+        loan = Loan(db)
+        await pool.release(db)
+        loan.terminate()
         assert await pool.fetchval("SELECT 1") == 1
 
 

@@ -137,9 +137,9 @@ async def lent(pool: Pool) -> AsyncIterator[Connection]:
     """Lend a connection, until the deadline of what is being done: a server that hangs answers no rollback either."""
     db = await pool.acquire()
     deadline = deadlines.current()
-    use = Use(db)
+    loan = Loan(db)
     if deadline:
-        deadline.using.append(use)
+        deadline.using.append(loan)
     try:
         yield db
     finally:
@@ -147,12 +147,12 @@ async def lent(pool: Pool) -> AsyncIterator[Connection]:
             await pool.release(db)
         finally:
             if deadline:
-                deadline.using.remove(use)
+                deadline.using.remove(loan)
 
 
 @dataclass(eq=False, slots=True)
-class Use:
-    """The use of a connection that is lent."""
+class Loan:
+    """A connection that is lent."""
 
     db: Connection
 

@@ -173,9 +173,7 @@ async def answer_invalid_request(_: Request, error: Exception) -> Response:
 
 async def answer_invalid_body(_: Request, error: Exception) -> Response:
     assert isinstance(error, ValidationError)
-    return problem_response(
-        problems.invalid(error.errors(include_url=False, include_input=False))
-    )
+    return problem_response(problems.invalid(error.errors(include_url=False, include_input=False)))
 
 
 class Limits:
