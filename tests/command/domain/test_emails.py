@@ -12,7 +12,8 @@ from vinculum_command.domain.accounts import ArchiveAccount, CreateAccount, Rest
 from vinculum_command.domain.commands import Caller
 from vinculum_command.domain.contacts.activity import DeactivateContact
 from vinculum_command.domain.contacts.creation import CreateContact
-from vinculum_command.domain.contacts.emails import ADDRESSES_MAX, AddEmail, ChangeEmail, RemoveEmail
+from vinculum_command.domain.contacts.emails import AddEmail, ChangeEmail, RemoveEmail
+from vinculum_command.domain.contacts.profiles import EMAILS_MAX
 from vinculum_command.domain.heads.contacts import Contact
 from vinculum_command.domain.links import LinkContacts
 from vinculum_command.domain.rejections import (
@@ -141,7 +142,7 @@ class TestAnAddress:
 
     def test_is_one_of_a_limited_number(self) -> None:
         case = Case.under("taxdome")
-        contact = case.contact(*(f"b{number}@example.com" for number in range(ADDRESSES_MAX)))
+        contact = case.contact(*(f"b{number}@example.com" for number in range(EMAILS_MAX)))
         case.refused(add(contact, "b@example.com"), Invalid)
 
     def test_is_not_added_to_or_changed_on_an_inactive_contact_but_can_be_removed(self) -> None:

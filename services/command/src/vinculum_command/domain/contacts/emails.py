@@ -1,13 +1,13 @@
 """A contact's addresses, and what a change of one does to the logins by it (trap 3)."""
 
 from collections.abc import Iterable, Iterator
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from pydantic import Field
 
 from vinculum_command.domain.access import beside, pair_keys, settle_address
 from vinculum_command.domain.commands import Command, Decision, Rejections, new_id
-from vinculum_command.domain.contacts.profiles import NewEmail, as_email, check_free
+from vinculum_command.domain.contacts.profiles import EMAILS_MAX, NewEmail, as_email, check_free
 from vinculum_command.domain.contacts.suppression import suppressed
 from vinculum_command.domain.heads.contacts import Contact, Login
 from vinculum_command.domain.heads.links import Memberships
@@ -20,8 +20,6 @@ from vinculum_shared.contracts.contacts import Email, EmailAdded, EmailChanged, 
 from vinculum_shared.contracts.events import Event, Recipient
 from vinculum_shared.contracts.values import ContactId, EmailId, Flag, Name
 from vinculum_shared.problems import Invalid
-
-ADDRESSES_MAX: Final = 20
 
 
 class AddEmail(Command):
@@ -54,8 +52,8 @@ class AddEmail(Command):
             return
         if contact.email(self.id):
             raise IdTaken(email_id=self.id)
-        if len(contact.emails) >= ADDRESSES_MAX:
-            detail = f"A contact has at most {ADDRESSES_MAX} addresses. Remove one first."
+        if len(contact.emails) >= EMAILS_MAX:
+            detail = f"A contact has at most {EMAILS_MAX} addresses. Remove one first."
             raise Invalid.at("/address", "too_many", detail)
         new = NewEmail(id=self.id, address=self.address, label=self.label)
         email = as_email(heads, new, primary=self.primary or not contact.emails)
