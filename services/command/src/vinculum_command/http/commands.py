@@ -325,6 +325,7 @@ def read_line(line: bytes, principal: Principal) -> tuple[Order, str | None]:
 def settled(problem: Problem) -> asyncio.Future[Answer]:
     future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
     future.set_exception(problem)
+    future.exception()  # whoever waited for it may have gone
     return future
 
 
