@@ -216,6 +216,8 @@ async def test_an_option_that_is_none_is_a_problem(
         ("POST", "/accounts", {"params": {"dry_run": "perhaps"}}, "query", "?dry_run"),
         ("POST", "/accounts", {"params": {"dryrun": "true"}}, "query", "?dryrun"),
         ("POST", "/commands/batch", {"params": {"dryrun": "true"}}, "query", "?dryrun"),
+        ("POST", "/accounts", {"params": {"dry_run": ["true", "false"]}}, "query", "?dry_run"),
+        ("POST", "/commands/batch", {"params": {"dry_run": ["true", "true"]}}, "query", "?dry_run"),
         ("GET", "/policy", {"params": {"min_position": 1}}, "query", "?min_position"),
         ("POST", "/accounts", {}, "body", "/name"),
     ],

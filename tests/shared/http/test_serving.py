@@ -248,6 +248,12 @@ async def test_an_unknown_query_parameter_is_pointed_to(http: httpx2.AsyncClient
     assert code(await http.post("/v1/things", json={"count": 1}, params={"x": 1})) == (422, "unknown_parameter")
 
 
+async def test_a_query_parameter_that_is_given_twice_is_pointed_to(http: httpx2.AsyncClient) -> None:
+    answer = await http.get("/v1/things/1?limit=1&limit=2")
+    assert code(answer) == (422, "invalid")
+    assert [(e["pointer"], e["code"]) for e in answer.json()["errors"]] == [("?limit", "duplicate")]
+
+
 async def test_rights_are_looked_at_before_parameters(http: httpx2.AsyncClient) -> None:
     assert code(await http.get("/v1/me", params={"x": 1})) == (401, "unauthorized")
     assert code(await http.get("/v1/forbidden", params={"x": 1})) == (403, "forbidden")

@@ -1,6 +1,7 @@
 """What a request may carry: the query parameters that its route names, and a body of JSON."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_parameterless_sub_dependant
 from fastapi.routing import APIRoute
 
-from vinculum_shared.problems import FieldError, Malformed, TooLarge, UnknownParameter, UnsupportedMediaType
+from vinculum_shared.problems import FieldError, Invalid, Malformed, TooLarge, UnknownParameter, UnsupportedMediaType
 
 JSON: Final = re.compile(r"application/(json|[\w.-]+\+json|x-www-form-urlencoded)")
 """Media types of a JSON document. The form's is what `curl -d` sends unless it is told otherwise."""
@@ -26,7 +27,7 @@ def check(route: APIRoute) -> None:
     known = frozenset(query_parameters(route.dependant))
 
     async def refuse(request: Request) -> None:
-        refuse_unknown_parameters(request, known)
+        check_parameters(request, known)
         if route.body_field:
             refuse_other_than(JSON, request)
 
@@ -39,12 +40,22 @@ def query_parameters(dependant: Dependant) -> Iterator[str]:
         yield from query_parameters(each)
 
 
-def refuse_unknown_parameters(request: Request, known: Collection[str]) -> None:
+def check_parameters(request: Request, known: Collection[str]) -> None:
+    """Refuse query parameters that the route does not have, and one that is given twice."""
     unknown = [name for name in request.query_params if name not in known]
     if unknown:
         detail = f"Remove it. The parameters here are {', '.join(sorted(known))}." if known else "Remove it."
         raise UnknownParameter(
             errors=[FieldError(pointer=f"?{name}", code=UnknownParameter.code, detail=detail) for name in unknown]
+        )
+    given = Counter(name for name, _ in request.query_params.multi_items())
+    if given.total() > len(given):
+        raise Invalid(
+            errors=[
+                FieldError(pointer=f"?{name}", code="duplicate", detail="Give it once.")
+                for name, count in given.items()
+                if count > 1
+            ]
         )
 
 

@@ -32,10 +32,10 @@ from vinculum_shared.http.principals import Principal, bearer
 from vinculum_shared.http.requests import (
     JSON_LINES,
     body_lines,
+    check_parameters,
     json_object,
     parsed_object,
     refuse_other_than,
-    refuse_unknown_parameters,
 )
 from vinculum_shared.problems import (
     FieldError,
@@ -142,7 +142,7 @@ async def by_bearer(request: Request, command: type[Command]) -> tuple[Order, Op
     principal = await bearer(request, request.query_params.get("tenant"))
     authorise(as_caller(principal), command)
     try:
-        refuse_unknown_parameters(request, PARAMETERS_KNOWN)
+        check_parameters(request, PARAMETERS_KNOWN)
         options = Options.of(request)
         if len(await request.body()) > LARGE_BYTES:
             await cast(Executor, request.state.executor).pace(principal.tenant or "").turn()
@@ -156,7 +156,7 @@ async def by_bearer(request: Request, command: type[Command]) -> tuple[Order, Op
 
 async def by_token(request: Request, command: type[Command]) -> tuple[Order, Options]:
     """Read an invitation. No bearer is needed: its token is the proof."""
-    refuse_unknown_parameters(request, {"dry_run"})
+    check_parameters(request, {"dry_run"})
     options, body = Options.of(request), Acceptance.model_validate(await json_object(request))
     invitation = Invitation.read(cast(SecretStr, request.state.invitation_key), body.token, datetime.now(UTC))
     if invitation is None:
@@ -252,7 +252,7 @@ async def batch(request: Request) -> Response:
     principal = await standing(request, await bearer(request, request.query_params.get("tenant")))
     if not any(may_give(as_caller(principal), command) for command in PATHS):
         raise Forbidden("The token allows no command.")
-    refuse_unknown_parameters(request, PARAMETERS_KNOWN)
+    check_parameters(request, PARAMETERS_KNOWN)
     executor, dry_run = cast(Executor, request.state.executor), is_dry_run(request)
     refuse_other_than(JSON_LINES, request)
     lines = await body_lines(request, DRY_LINES_MAX if dry_run else LINES_MAX)
