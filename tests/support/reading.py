@@ -128,12 +128,18 @@ async def opened(
     folder: Path,
     group: str = "reader",
     security: kafka.Security = kafka.OPEN,
+    statement_timeout_ms: int = 30_000,
 ) -> AsyncIterator[Reader]:
     (folder / "token").write_text("token")
     async with (
         await connect_pool(url, application_name="test", size=2, unsafe_durability=True) as pool,
         await connect_pool(
-            url, application_name=group, size=4, lock_timeout_ms=500, unsafe_durability=True
+            url,
+            application_name="reader",
+            size=4,
+            statement_timeout_ms=statement_timeout_ms,
+            lock_timeout_ms=500,
+            unsafe_durability=True,
         ) as own_pool,
         open_log(log_url, TokenFile(folder / "token")) as event_log,
     ):

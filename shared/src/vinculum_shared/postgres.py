@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, LiteralString, TypeAlias, TypeVar
 
 import asyncpg
+import structlog
 from pydantic import SecretStr
 
 from vinculum_shared import deadlines
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 else:
     Pool = asyncpg.Pool
     Connection = asyncpg.Connection
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -43,6 +46,14 @@ CUSTOM_PLANS: Final = {"plan_cache_mode": "force_custom_plan"}
 """An optional filter that is not given costs nothing; and a cached plan would date from empty tables."""
 NOT_UP_YET: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)
 REFUSED: Final = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
+# Postgres has no time limit of its own for a session that has begun a statement and not sent the rest of it, as asyncpg
+# leaves one between preparing a statement and executing it.
+END_SILENT: LiteralString = """
+    SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = session_user
+        AND application_name = current_setting('application_name')
+        AND xact_start IS NOT NULL AND wait_event = 'ClientRead'
+        AND state_change < now() - current_setting('idle_in_transaction_session_timeout')::interval"""
 DURABLE: Final = {"fsync": ("on",), "full_page_writes": ("on",), "synchronous_commit": ("on", "remote_apply")}
 
 
@@ -159,6 +170,14 @@ class Loan:
     def terminate(self) -> None:
         with suppress(asyncpg.InterfaceError):  # its way back has just ended
             self.db.terminate()
+
+
+async def end_silent_sessions(pool: Pool) -> None:
+    """End the service's sessions whose client has left a transaction open for too long: a process that is paused."""
+    async with lent(pool) as db, db.transaction():
+        await db.execute("SET LOCAL ROLE NONE")  # sessions belong to the login role
+        if ended := await db.fetchval(END_SILENT):
+            log.warning("silent_sessions_ended", count=ended)
 
 
 def columns(rows: Iterable[Iterable[Any]], width: int) -> list[list[Any]]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from uuid import uuid4
 
+import asyncpg
 import orjson
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -203,6 +204,26 @@ async def test_two_that_both_believe_to_own_the_topic_apply_each_event_once(
         await reader.reached("acme", 200)
         await reader.reached("bolt", 200)
     assert await reader.applied("acme") == await reader.applied("bolt") == list(range(1, 201))
+
+
+async def test_an_instance_that_is_paused_in_the_middle_of_a_transaction_is_cut_off(
+    known: Reader, database: SecretStr, kafka: str, topic: str, log: LogServer, tmp_path: Path
+) -> None:
+    """Postgres itself would let it hold its locks for good: it has begun a statement, and does not count as idle."""
+    async with (
+        reading.opened(database, kafka, topic, log.url, tmp_path, statement_timeout_ms=2_000) as patient,
+        known.subscription.pool.acquire() as paused,
+    ):
+        transaction = paused.transaction()
+        await transaction.start()
+        await paused.execute("SELECT FROM subscription WHERE tenant = 'acme' FOR UPDATE")
+        await paused.prepare("SELECT 1")
+        async with running(patient):
+            await publish(kafka, topic, "acme", one_by_one(log.log("acme"), 5))
+            await patient.reached("acme", 6)
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+            await transaction.commit()
+    assert await known.applied("acme") == [1, 2, 3, 4, 5, 6]
 
 
 async def test_a_batch_decided_on_old_positions_is_rejected_whole(reader: Reader, log: LogServer) -> None:

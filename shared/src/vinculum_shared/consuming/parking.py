@@ -17,7 +17,7 @@ from vinculum_shared.consuming import metrics
 from vinculum_shared.consuming.event_log import EventLog, Line
 from vinculum_shared.contracts.envelope import Recorded, UnknownVersionError
 from vinculum_shared.contracts.events import Event
-from vinculum_shared.postgres import Connection, Pool, columns, lent
+from vinculum_shared.postgres import OUTAGE, Connection, Pool, columns, lent
 from vinculum_shared.problems import pointer
 
 log = structlog.get_logger()
@@ -124,6 +124,8 @@ def reason(error: BaseException) -> str:
     match error:
         case ValidationError():
             said = " ".join(f"{pointer(each['loc'])}: {wording.detail(each)}" for each in error.errors()[:FACTS_MAX])
+        case asyncpg.PostgresError(sqlstate=code) if isinstance(error, OUTAGE):
+            said = f"Postgres did not do it in time, or gave it up (SQLSTATE {code})."
         case asyncpg.PostgresError():
             place = " ".join(filter(None, (error.table_name, error.constraint_name, error.column_name)))
             said = f"The database does not take it: {place or 'a value'}."

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Final, LiteralString
 
+import asyncpg
 import httpx2
 import structlog
 from aiokafka.errors import KafkaError
@@ -29,7 +30,7 @@ from vinculum_shared.consuming.partitions import Partitions, keep_offsets
 from vinculum_shared.consuming.rebuilding import Compare, Forget, nothing_to_compare
 from vinculum_shared.failpoints import reach
 from vinculum_shared.metrics import Lag, Left, showing
-from vinculum_shared.postgres import Pool
+from vinculum_shared.postgres import Pool, end_silent_sessions
 from vinculum_shared.supervision import beat, set_within, supervise, waiting_for
 
 log = structlog.get_logger()
@@ -208,6 +209,9 @@ class Subscription:
         except TooManyParkedError as error:
             await checkpoints.hold(self.pool, error.tenant, since[error.tenant], "too_many_parked")
             raise RejectedError from error
+        except asyncpg.LockNotAvailableError:  # an instance may be paused that read these partitions before
+            await end_silent_sessions(self.pool)
+            raise
         reach("subscription.committed")
         beat()
         metrics.APPLIED.inc(len(lines))
