@@ -3,6 +3,7 @@
 import base64
 import hmac
 import json
+import re
 import time
 from collections.abc import Iterator
 from typing import Any, Final
@@ -204,6 +205,43 @@ async def test_contacts_have_no_business_on_staff_routes(stack: Stack) -> None:
     as_staff = stack.token(tenant=firm.id, kind="contact", sub=ana, roles=["admin"], scopes=["queries", "log"])
     for each in (token, as_staff):
         assert {answer.status_code for answer in await answers(stack, each)} == {403}
+
+
+async def test_rights_are_looked_at_before_parameters_on_every_route(stack: Stack) -> None:
+    firm = await stack.tenant("dynamics")
+    await firm.known()
+    tokens = (
+        stack.token(tenant=firm.id, kind="contact", sub=str(uuid4())),
+        stack.token(tenant=firm.id, kind="service", scopes=["none"]),
+        stack.token(kind="service", scopes=["all_tenants"]),
+        stack.token(tenant=firm.id, sub=str(uuid4()), roles=["admin"]),
+    )
+    asked = 0
+    for service, url in stack.services.items():
+        described = (await stack.http.get(f"{url}/openapi.json")).json()
+        for path, method, operation in operations(described):
+            own = [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
+            address = re.sub(r"{\w+}", "nonsense", path)
+            for query in (
+                {"nonsense": "1"},
+                {"nonsense": ["1", "2"]},
+                {name: "\0" for name in own if name != "tenant"},
+            ):
+                for token in tokens:
+                    answer = await stack.http.request(
+                        method, url + address, params=query, headers={"Authorization": f"Bearer {token}"}
+                    )
+                    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), (service, method, query)
+                    asked += 1
+    assert asked > 500
+
+
+def operations(described: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """The operations that need a token."""
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            if operation.get("security", described.get("security")):
+                yield path, method, operation
 
 
 async def test_staff_can_do_what_both_token_and_record_say(stack: Stack) -> None:

@@ -311,6 +311,18 @@ async def test_a_batch_with_a_line_too_many_is_refused_whole(service: Service) -
     assert (await firm.done("GET", "/log/positions"))["positions"] == {firm.tenant: 3}
 
 
+async def test_a_batch_is_of_one_tenant(service: Service) -> None:
+    firm = await service.register("dynamics")
+    platform = replace(firm, token=firm.issuer.token(kind="platform", sub="p"))
+    (refused,) = await platform.batch()
+    assert (refused["status"], refused["code"]) == (403, "forbidden")
+    everywhere = replace(firm, token=firm.service("commands all_tenants"))
+    (refused,) = await everywhere.batch()
+    assert (refused["status"], refused["errors"][0]["pointer"]) == (422, "?tenant")
+    (answer,) = await everywhere.batch({"command": "CreateAccount", "name": "A"}, tenant=firm.tenant)
+    assert answer["status"] == 201
+
+
 async def test_a_batch_without_rights_is_refused_before_its_lines_are_read(service: Service) -> None:
     firm = await service.register("dynamics")
     reader, writer = await asyncio.open_connection("127.0.0.1", firm.settings.port)

@@ -259,6 +259,15 @@ async def test_rights_are_looked_at_before_parameters(http: httpx2.AsyncClient) 
     assert code(await http.get("/v1/forbidden", params={"x": 1})) == (403, "forbidden")
 
 
+@pytest.mark.parametrize("name", ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "Last-Event-ID"])
+async def test_a_header_that_is_given_twice_is_malformed(http: httpx2.AsyncClient, name: str) -> None:
+    for path in ("/v1/things/1", "/v1/page", "/health/live"):
+        answer = await http.get(path, headers=[(name, "application/json"), (name.lower(), "application/json")])
+        assert code(answer) == (400, "malformed")
+        assert name.lower() in answer.json()["detail"].lower()
+    assert (await http.get("/v1/things/1", headers=[("Accept", "*/*"), ("Accept", "text/html")])).status_code == 200
+
+
 async def test_a_page_takes_the_parameters_that_mail_programs_add(http: httpx2.AsyncClient) -> None:
     assert (await http.get("/v1/page", params={"utm_source": "mail"})).status_code == 200
 

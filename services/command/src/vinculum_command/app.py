@@ -17,6 +17,7 @@ from vinculum_command.settings import Settings
 from vinculum_shared.http import serving
 from vinculum_shared.http.fairness import Turns
 from vinculum_shared.http.principals import Verifier
+from vinculum_shared.http.readers import Queries
 from vinculum_shared.migrate import pending
 from vinculum_shared.postgres import lent
 from vinculum_shared.problems import Unavailable
@@ -50,6 +51,7 @@ def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
             yield {
                 "executor": executor,
                 "reader": reader,
+                "queries": Queries(reader),
                 "feed": feed,
                 "log": log_pool,
                 "news": news,

@@ -12,6 +12,7 @@ from vinculum_notifier.consume import STARTED, open_subscription
 from vinculum_notifier.examples import EXAMPLES
 from vinculum_notifier.reading import observing, operating
 from vinculum_notifier.settings import Settings
+from vinculum_shared.consuming.arrivals import Arrivals
 from vinculum_shared.http import parked, serving
 from vinculum_shared.http.openapi import OpenApi
 from vinculum_shared.http.paging import cursor_cipher
@@ -34,7 +35,8 @@ def create_app(settings: Settings) -> FastAPI:
         async with await database.http_pool(settings) as pool, open_subscription(settings) as subscription:
             yield {
                 "pool": pool,
-                "queries": Queries(pool, subscription),
+                "queries": Queries(pool),
+                "arrivals": Arrivals(subscription.pool, subscription.event_log),
                 "subscription": subscription,
                 "settings": settings,
                 "verifier": Verifier(settings.jwks, settings.issuer),

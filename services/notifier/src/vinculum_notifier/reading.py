@@ -6,7 +6,7 @@ from uuid import UUID
 from fastapi import Depends
 
 from vinculum_notifier import known
-from vinculum_shared.http.readers import OPERATORS, READERS, Asked, Standing, View, viewing
+from vinculum_shared.http.readers import OPERATORS, READERS, Asked, Standing, View, Viewing
 from vinculum_shared.postgres import Connection
 
 
@@ -20,7 +20,7 @@ async def look(db: Connection, tenant: str, staff_id: UUID | None) -> Asked:
 
 APPLIED: LiteralString = "SELECT position, held IS NOT NULL FROM subscription WHERE tenant = $1"
 
-observing = viewing(View, look, READERS | OPERATORS)
-operating = viewing(View, look, OPERATORS, services=False)
-Reader = Annotated[View, Depends(viewing(View, look, READERS), scope="function")]
+observing = Viewing(View, look, READERS | OPERATORS)
+operating = Viewing(View, look, OPERATORS, services=False)
+Reader = Annotated[View, Depends(Viewing(View, look, READERS), scope="function")]
 Operator = Annotated[View, Depends(operating, scope="function")]

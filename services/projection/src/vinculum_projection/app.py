@@ -13,6 +13,7 @@ from vinculum_projection.examples import EXAMPLES
 from vinculum_projection.read_models import access, accounts, contacts, history, links
 from vinculum_projection.reading import observing, operating
 from vinculum_projection.settings import Settings
+from vinculum_shared.consuming.arrivals import Arrivals
 from vinculum_shared.http import parked, serving
 from vinculum_shared.http.openapi import OpenApi
 from vinculum_shared.http.paging import cursor_cipher
@@ -41,7 +42,8 @@ def create_app(settings: Settings) -> FastAPI:
         ):
             yield {
                 "pool": pool,
-                "queries": Queries(pool, subscription),
+                "queries": Queries(pool),
+                "arrivals": Arrivals(subscription.pool, subscription.event_log),
                 "subscription": subscription,
                 "verifier": Verifier(settings.jwks, settings.issuer),
                 "cursor_cipher": cursor_cipher(settings.cursor_key),

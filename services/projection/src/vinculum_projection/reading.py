@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from vinculum_shared.contracts.tenants import Policy
 from vinculum_shared.contracts.values import NO_NUL, PERSONAL, AccountId, ContactId
 from vinculum_shared.http.paging import Page, Paging, SortKey
-from vinculum_shared.http.readers import OPERATORS, READERS, Asked, Standing, View, viewing
+from vinculum_shared.http.readers import OPERATORS, READERS, Asked, Standing, View, Viewing
 from vinculum_shared.postgres import Connection
 from vinculum_shared.problems import AccountNotFound, ContactNotFound, Forbidden
 
@@ -110,7 +110,7 @@ PARKED: LiteralString = "SELECT EXISTS (SELECT FROM parked WHERE tenant = $1 AND
 Search = Annotated[
     str | None, Query(max_length=500, pattern=NO_NUL, description="Start of the name, or of a word in it.")
 ]
-Reader = Annotated[Read, Depends(viewing(Read, look, READERS), scope="function")]
-observing = viewing(Read, look, READERS | OPERATORS)
-operating = viewing(Read, look, OPERATORS, services=False)
+Reader = Annotated[Read, Depends(Viewing(Read, look, READERS), scope="function")]
+observing = Viewing(Read, look, READERS | OPERATORS)
+operating = Viewing(Read, look, OPERATORS, services=False)
 Observer = Annotated[Read, Depends(observing, scope="function")]

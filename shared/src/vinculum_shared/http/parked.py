@@ -1,6 +1,5 @@
 """Routes for operators: which events could not be applied, and applying them after all."""
 
-from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Annotated, Final, LiteralString
 from uuid import UUID
@@ -11,7 +10,7 @@ from vinculum_shared import deadlines
 from vinculum_shared.http.documented import Documented
 from vinculum_shared.http.openapi import raises
 from vinculum_shared.http.paging import Page, Paged
-from vinculum_shared.http.readers import View
+from vinculum_shared.http.readers import V, View, Viewing
 from vinculum_shared.problems import Conflict, NotFound
 
 
@@ -45,10 +44,7 @@ class Replayed(Documented):
     """Parked events that the stream still has."""
 
 
-Viewing = Callable[..., AsyncIterator[View]]
-
-
-def routes(observing: Viewing, operating: Viewing) -> APIRouter:
+def routes(observing: Viewing[V], operating: Viewing[V]) -> APIRouter:
     """Make the two routes, for dependencies that say who may look and who may replay.
 
     The service's lifespan state has the `subscription`.

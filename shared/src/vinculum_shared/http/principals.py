@@ -101,6 +101,11 @@ async def bearer(
     return principal if tenant is None else principal.within(tenant)
 
 
+async def bearer_of(request: Request) -> Principal:
+    """Say who is asking, where it is not a dependency."""
+    return await bearer(request, request.query_params.get("tenant"))
+
+
 REFUSED: Final[tuple[tuple[type[Exception], str, str], ...]] = (
     (jwt.ExpiredSignatureError, "expired", "The token has expired. Get a new one."),
     (jwt.ImmatureSignatureError, "not_yet_valid", "The token is not valid yet. Check the clock of its issuer."),

@@ -1,17 +1,18 @@
 """Who may look at a tenant, and in what view: one snapshot, at one position of the log."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Final, TypeVar, cast
+from typing import Annotated, Final, Generic, TypeVar, cast
 from uuid import UUID
 
 from fastapi import Depends, Request, Response
 
 from vinculum_shared.consuming.arrivals import Arrivals, ProjectionBehind
-from vinculum_shared.consuming.subscription import Subscription
 from vinculum_shared.contracts.tenants import Policy
 from vinculum_shared.http.fairness import Quota, Turns
-from vinculum_shared.http.principals import Principal, bearer
+from vinculum_shared.http.principals import Principal, bearer, bearer_of
+from vinculum_shared.http.requests import Guard
 from vinculum_shared.http.snapshots import MinPosition, of_tenant
 from vinculum_shared.postgres import Connection, Pool
 from vinculum_shared.problems import Forbidden, Invalid, TenantNotFound
@@ -29,9 +30,8 @@ SHARE_OF_TENANT: Final = 4  # a fourth of the connections
 class Queries:
     """The connections that queries are answered with: tenants share them, and none can have them all."""
 
-    def __init__(self, pool: Pool, subscription: Subscription) -> None:
+    def __init__(self, pool: Pool) -> None:
         self.pool = pool
-        self.arrivals = Arrivals(subscription.pool, subscription.event_log)
         self.quota = Quota(of_tenant=QUERIES_OF_TENANT_MAX, of_principal=QUERIES_OF_PRINCIPAL_MAX)
         self.turns = Turns(pool.get_max_size() // SHARE_OF_TENANT)
 
@@ -73,46 +73,56 @@ class View:
 V = TypeVar("V", bound=View)
 
 
-def viewing(
-    kind: type[V],
-    look: Callable[[Connection, str, UUID | None], Awaitable[Asked]],
-    roles: frozenset[str],
-    *,
-    services: bool = True,
-) -> Callable[..., AsyncIterator[V]]:
-    """Make a dependency: the view of staff with one of these roles, or of a service that may query.
+class Viewing(Guard, Generic[V]):
+    """A dependency: the view of staff with one of these roles, or of a service that may query.
 
-    The service's lifespan state has the `queries`.
+    The service's lifespan state has the `queries` and the `arrivals`.
     """
 
-    async def view(
+    def __init__(
+        self,
+        kind: type[V],
+        look: Callable[[Connection, str, UUID | None], Awaitable[Asked]],
+        roles: frozenset[str],
+        *,
+        services: bool = True,
+    ) -> None:
+        self.kind = kind
+        self.look = look
+        self.roles = roles
+        self.services = services
+
+    async def __call__(
+        self,
         request: Request,
         response: Response,
         principal: Annotated[Principal, Depends(bearer)],
         min_position: MinPosition = 0,
     ) -> AsyncIterator[V]:
-        require_reader(principal, "queries", services=services)
+        require_reader(principal, "queries", services=self.services)
         tenant, queries = principal.the_tenant, cast(Queries, request.state.queries)
         with queries.quota.admit(principal):
             waited = False
             while True:
                 async with queries.turns.of(tenant), of_tenant(queries.pool, tenant) as db:
-                    asked = await look(db, tenant, principal.staff_id)
+                    asked = await self.look(db, tenant, principal.staff_id)
                     if waited or (asked.position or 0) >= min_position:
-                        position, limited = seen(asked, principal, roles)
+                        position, limited = seen(asked, principal, self.roles)
                         response.headers["Vinculum-Position"] = str(position)
-                        yield kind(
+                        yield self.kind(
                             db, tenant, position, principal.sees_personal, limited, asked.policy, asked.held, response
                         )
                         return
                 try:
-                    await queries.arrivals.reach(tenant, min_position, asked.position or 0)
+                    await cast(Arrivals, request.state.arrivals).reach(tenant, min_position, asked.position or 0)
                 except (Invalid, ProjectionBehind):
-                    seen(asked, principal, roles)  # where the log ends is nothing for those who may not look
+                    seen(asked, principal, self.roles)  # where the log ends is nothing for those who may not look
                     raise
                 waited = True
 
-    return view
+    async def admit(self, request: Request) -> None:
+        async with asynccontextmanager(self)(request, Response(), await bearer_of(request)):
+            pass
 
 
 def seen(asked: Asked, principal: Principal, roles: frozenset[str]) -> tuple[int, bool]:

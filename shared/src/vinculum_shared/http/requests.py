@@ -1,8 +1,9 @@
-"""What a request may carry: the query parameters that its route names, and a body of JSON."""
+"""What a request may carry: the query parameters that its route names, each header once, and a body of JSON."""
 
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final
 
 import orjson
@@ -10,6 +11,7 @@ from fastapi import Depends, Request
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import get_parameterless_sub_dependant
 from fastapi.routing import APIRoute
+from starlette.datastructures import Headers
 
 from vinculum_shared.problems import FieldError, Invalid, Malformed, TooLarge, UnknownParameter, UnsupportedMediaType
 
@@ -17,9 +19,40 @@ JSON: Final = re.compile(r"application/(json|[\w.-]+\+json|x-www-form-urlencoded
 """Media types of a JSON document. The form's is what `curl -d` sends unless it is told otherwise."""
 JSON_LINES: Final = re.compile(rf"{JSON.pattern}|application/(x-)?(ndjson|jsonl|jsonlines)")
 
+SINGLE_HEADERS: Final = frozenset(
+    {b"authorization", b"content-type", b"idempotency-key", b"if-match", b"last-event-id"}
+)
+"""Headers that are read here and that a request has once at most."""
 
 VALUES_MAX: Final = 10_000  # of one object, however deep: more keep the event loop for too long
 LINE_BYTES_MAX: Final = 1024 * 1024
+
+
+class Guard(ABC):
+    """A dependency that decides whether the caller may use the route, which it can do without its parameters too."""
+
+    __call__: Callable[..., Any]
+
+    @abstractmethod
+    async def admit(self, request: Request) -> None:
+        """Raise Forbidden, or what else the caller is refused with, whatever the parameters are."""
+
+
+async def require_rights(request: Request) -> None:
+    """Refuse a caller without rights. To be called before a fault of the request is told.
+
+    FastAPI checks the parameters of a dependency before it calls it, and so may never have asked the route's guard.
+    """
+    route = request.scope.get("route")
+    for dependency in route.dependant.dependencies if isinstance(route, APIRoute) else ():
+        if isinstance(dependency.call, Guard):
+            await dependency.call.admit(request)
+
+
+def repeated_header(headers: Headers) -> str | None:
+    """Return the name of a header that is there more than once and may not be."""
+    given = [name for name, _ in headers.raw if name in SINGLE_HEADERS]
+    return next((name.decode() for name in given if given.count(name) > 1), None)
 
 
 def check(route: APIRoute) -> None:

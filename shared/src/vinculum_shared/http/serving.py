@@ -29,6 +29,7 @@ from vinculum_shared.problems import (
     FieldError,
     Forbidden,
     Internal,
+    Invalid,
     Malformed,
     MethodNotAllowed,
     NotFound,
@@ -37,6 +38,7 @@ from vinculum_shared.problems import (
     TooSlow,
     Unauthorized,
     Unavailable,
+    UnsupportedMediaType,
 )
 
 log = structlog.get_logger()
@@ -114,6 +116,10 @@ def health_routes(checks: Mapping[str, Check], able_without: Collection[str]) ->
     return router
 
 
+FAULTS: Final = (Malformed, Invalid, UnsupportedMediaType)
+"""What is wrong with a request: told to those alone who have the right to make it."""
+
+
 def problem_response(problem: Problem) -> Response:
     return Response(
         problem.json(),
@@ -123,9 +129,18 @@ def problem_response(problem: Problem) -> Response:
     )
 
 
-async def answer_problem(_: Request, error: Exception) -> Response:
+async def answer_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return problem_response(error)
+    return await fault_response(request, error) if isinstance(error, FAULTS) else problem_response(error)
+
+
+async def fault_response(request: Request, fault: Problem) -> Response:
+    """Tell what is wrong with a request, or refuse the caller who has no right to make it."""
+    try:
+        await requests.require_rights(request)
+    except Problem as refusal:
+        return problem_response(refusal)
+    return problem_response(fault)
 
 
 async def answer_http_exception(request: Request, error: Exception) -> Response:
@@ -151,15 +166,15 @@ def allowed(request: Request) -> list[str]:
 PREFIXES: Final = {"query": "?", "header": ""}
 
 
-async def answer_invalid_request(_: Request, error: Exception) -> Response:
+async def answer_invalid_request(request: Request, error: Exception) -> Response:
     """Tell what FastAPI found wrong. An id in the path that can't be one is an address where nothing is."""
     assert isinstance(error, RequestValidationError)
     found = error.errors()
     if any(each["type"] == "json_invalid" for each in found):
-        return problem_response(Malformed("The body is not JSON."))
+        return await fault_response(request, Malformed("The body is not JSON."))
     in_path = [each["loc"][1] for each in found if each["loc"][0] == "path"]
     if in_path:
-        return problem_response(problems.nothing_at(in_path[0]))
+        return await fault_response(request, problems.nothing_at(in_path[0]))
     in_body = [each | {"loc": each["loc"][1:]} for each in found if each["loc"][0] == "body"]
     elsewhere = [
         FieldError(
@@ -168,16 +183,19 @@ async def answer_invalid_request(_: Request, error: Exception) -> Response:
         for each in found
         if each["loc"][0] in PREFIXES
     ]
-    return problem_response(problems.invalid(in_body, elsewhere))
+    return await fault_response(request, problems.invalid(in_body, elsewhere))
 
 
-async def answer_invalid_body(_: Request, error: Exception) -> Response:
+async def answer_invalid_body(request: Request, error: Exception) -> Response:
     assert isinstance(error, ValidationError)
-    return problem_response(problems.invalid(error.errors(include_url=False, include_input=False)))
+    return await fault_response(request, problems.invalid(error.errors(include_url=False, include_input=False)))
 
 
 class Limits:
-    """413 for a body over its path's limit, before it is in memory; 408 for one that is slow; 503 for a slow answer.
+    """What a request may cost, whatever its route.
+
+    400 for a header that is given twice; 413 for a body over its path's limit, before it is in memory; 408 for one
+    that is slow; 503 for a slow answer.
 
     The time to answer counts from the end of the body to the beginning of the answer, which may be a stream.
     """
@@ -199,8 +217,12 @@ class Limits:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        headers = Headers(scope=scope)
+        if repeated := requests.repeated_header(headers):
+            await problem_response(Malformed(f"Send the header {repeated.title()} once."))(scope, receive, send)
+            return
         bytes_max = self.larger.get(scope["path"], BODY_BYTES_MAX)
-        if int(Headers(scope=scope).get("content-length", 0)) > bytes_max:
+        if int(headers.get("content-length", 0)) > bytes_max:
             await problem_response(TooLarge(bytes_max=bytes_max))(scope, receive, send)
             return
         exchange = Exchange(receive, send, bytes_max, self)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, cast
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 
 from vinculum_command import reading
 from vinculum_command.domain.access import Decided, may_enter
@@ -14,51 +14,42 @@ from vinculum_command.domain.heads.links import Link
 from vinculum_command.domain.heads.tenants import Rules
 from vinculum_command.domain.rejections import AccountNotFound, ContactNotFound, TenantNotFound
 from vinculum_command.http.answers import Access, PolicyAnswer
-from vinculum_command.http.callers import Bearer, may_read
+from vinculum_command.http.callers import Read, Reading
 from vinculum_shared.contracts.topics import Feature
 from vinculum_shared.contracts.values import EmailId
 from vinculum_shared.http.openapi import raises
-from vinculum_shared.http.principals import Principal
-from vinculum_shared.http.snapshots import of_tenant
-from vinculum_shared.postgres import Connection
 
 router = APIRouter(prefix="/v1", tags=["access"])
 
 
 @router.get("/access", responses={200: {"model": Access}}, openapi_extra=raises(AccountNotFound, ContactNotFound))
 async def get_access(
-    request: Request,
-    principal: Bearer,
+    read: Read,
     account_id: UUID,
     contact_id: UUID,
     email_id: Annotated[UUID | None, Query()] = None,
     feature: Annotated[Feature | None, Query()] = None,
 ) -> Response:
     """Say if the contact may enter the account now, and because of what."""
-    tenant = principal.the_tenant
-    async with of_tenant(request.state.reader, tenant) as db:
-        limited_to = await may_read(db, principal, scope="queries")
-        account, contact, link = await _three(db, principal, account_id, contact_id)
-        if account.profile is None or (limited_to and limited_to not in account.managers):
-            raise AccountNotFound(account_id=account_id)
-        if contact.profile is None:
-            raise ContactNotFound(contact_id=contact_id)
-        decided = may_enter(link, account, contact, email_id=EmailId(email_id) if email_id else None, feature=feature)
-        because = await reading.marked(db, tenant, decided.because)
-        position = await reading.last_position(db, tenant)
+    account, contact, link = await _three(read, account_id, contact_id)
+    if account.profile is None or (read.limited_to and read.limited_to not in account.managers):
+        raise AccountNotFound(account_id=account_id)
+    if contact.profile is None:
+        raise ContactNotFound(contact_id=contact_id)
+    decided = may_enter(link, account, contact, email_id=EmailId(email_id) if email_id else None, feature=feature)
+    because = await reading.marked(read.db, read.tenant, decided.because)
+    position = await reading.last_position(read.db, read.tenant)
     headers = {"Vinculum-Position": str(position)}
     return Response(orjson.dumps(_told(decided, because), option=orjson.OPT_UTC_Z), 200, headers, "application/json")
 
 
-async def _three(
-    db: Connection, principal: Principal, account_id: UUID, contact_id: UUID
-) -> tuple[Account, Contact, Link]:
+async def _three(read: Reading, account_id: UUID, contact_id: UUID) -> tuple[Account, Contact, Link]:
     keys = [
         Account.key(account_id=account_id),
         Contact.key(contact_id=contact_id),
         Link.key(account_id=account_id, contact_id=contact_id),
     ]
-    found = await reading.heads(db, principal.the_tenant, keys)
+    found = await reading.heads(read.db, read.tenant, keys)
     account = cast(Account, found[keys[0]].head)
     contact = cast(Contact, found[keys[1]].head)
     link = cast(Link, found[keys[2]].head)
@@ -76,16 +67,13 @@ def _told(decided: Decided, because: list[reading.Found]) -> dict[str, Any]:
 
 
 @router.get("/policy", responses={200: {"model": PolicyAnswer}})
-async def get_policy(request: Request, principal: Bearer) -> Response:
+async def get_policy(read: Read) -> Response:
     """Give the tenant's rules as they are in force."""
-    tenant = principal.the_tenant
-    async with of_tenant(request.state.reader, tenant) as db:
-        await may_read(db, principal, scope="queries")
-        stored = (await reading.heads(db, tenant, [Rules.key()]))[Rules.key()]
-        position = await reading.last_position(db, tenant)
+    stored = (await reading.heads(read.db, read.tenant, [Rules.key()]))[Rules.key()]
+    position = await reading.last_position(read.db, read.tenant)
     rules = cast(Rules, stored.head)
     if rules.policy is None:
-        raise TenantNotFound(tenant=tenant)
+        raise TenantNotFound(tenant=read.tenant)
     headers = {"Vinculum-Position": str(position), "ETag": f'"{stored.version}"'}
     return Response(
         orjson.dumps({"profile": rules.profile, **rules.policy.model_dump(mode="json")}),

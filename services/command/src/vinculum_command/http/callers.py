@@ -1,5 +1,7 @@
 """Who may ask what: the bearer as the domain's caller, and the readers of this service."""
 
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
@@ -10,7 +12,7 @@ from vinculum_command.domain.heads.staff import StaffUser
 from vinculum_command.domain.heads.tenants import Rules
 from vinculum_shared.contracts.values import StaffId
 from vinculum_shared.http.principals import Principal, bearer
-from vinculum_shared.http.readers import READERS, Standing, is_limited, require_reader
+from vinculum_shared.http.readers import READERS, Queries, Standing, is_limited, require_reader
 from vinculum_shared.http.snapshots import of_tenant
 from vinculum_shared.postgres import Connection
 from vinculum_shared.problems import Forbidden
@@ -35,6 +37,28 @@ async def standing(request: Request, principal: Principal) -> Principal:
         found = await reading.heads(db, principal.the_tenant, [key])
     staff = cast(StaffUser, found[key].head)
     return principal.model_copy(update={"roles": acting(caller, staff).roles})
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One tenant in one snapshot, for somebody who may read it."""
+
+    db: Connection
+    tenant: str
+    limited_to: StaffId | None
+    """The staff user who sees only what they manage, if that is who asks."""
+
+
+async def reading_heads(request: Request, principal: Bearer) -> AsyncIterator[Reading]:
+    """Open the heads for who may query. A dependency without parameters: what it refuses is refused first."""
+    require_reader(principal, "queries")
+    tenant, queries = principal.the_tenant, cast(Queries, request.state.queries)
+    with queries.quota.admit(principal):
+        async with queries.turns.of(tenant), of_tenant(queries.pool, tenant) as db:
+            yield Reading(db, tenant, await may_read(db, principal, scope="queries"))
+
+
+Read = Annotated[Reading, Depends(reading_heads, scope="function")]
 
 
 async def may_read(

@@ -25,10 +25,11 @@ from vinculum_command.http.callers import as_caller, standing
 from vinculum_command.http.openapi import BATCH, KEY, Acceptance, answer_schema, operation, operation_id
 from vinculum_command.http.routes import COMMANDS, PATHS, ROUTES
 from vinculum_command.outcomes import Answer
+from vinculum_command.turns import Pace
 from vinculum_shared import telemetry
 from vinculum_shared.contracts.envelope import NDJSON
 from vinculum_shared.http.openapi import SCHEMA
-from vinculum_shared.http.principals import Principal, bearer
+from vinculum_shared.http.principals import Principal, bearer_of
 from vinculum_shared.http.requests import (
     JSON_LINES,
     body_lines,
@@ -139,7 +140,7 @@ async def would_answer(executor: Executor, order: Order) -> Answer:
 
 async def by_bearer(request: Request, command: type[Command]) -> tuple[Order, Options]:
     """Read a command of the bearer's. What is wrong with it is told to those who may give it, and to nobody else."""
-    principal = await bearer(request, request.query_params.get("tenant"))
+    principal = await bearer_of(request)
     authorise(as_caller(principal), command)
     try:
         check_parameters(request, PARAMETERS_KNOWN)
@@ -249,21 +250,22 @@ async def batch(request: Request) -> Response:
     A line sees what the lines before it did. A bad line fails alone. Nothing is carried out until all lines are there,
     since many callers read no answers before they have sent them all.
     """
-    principal = await standing(request, await bearer(request, request.query_params.get("tenant")))
+    principal = await standing(request, await bearer_of(request))
     if not any(may_give(as_caller(principal), command) for command in PATHS):
         raise Forbidden("The token allows no command.")
+    executor = cast(Executor, request.state.executor)
+    pace = executor.pace(principal.the_tenant)
     check_parameters(request, PARAMETERS_KNOWN)
-    executor, dry_run = cast(Executor, request.state.executor), is_dry_run(request)
+    dry_run = is_dry_run(request)
     refuse_other_than(JSON_LINES, request)
     lines = await body_lines(request, DRY_LINES_MAX if dry_run else LINES_MAX)
     if dry_run:
-        return Response(await dry_answers(lines, principal, executor), media_type=NDJSON)
-    return StreamingResponse(answers(lines, principal, executor), media_type=NDJSON)
+        return Response(await dry_answers(lines, principal, executor, pace), media_type=NDJSON)
+    return StreamingResponse(answers(lines, principal, executor, pace), media_type=NDJSON)
 
 
-async def answers(lines: list[bytes], principal: Principal, executor: Executor) -> AsyncIterator[bytes]:
+async def answers(lines: list[bytes], principal: Principal, executor: Executor, pace: Pace) -> AsyncIterator[bytes]:
     under_way: deque[Coroutine[Any, Any, bytes]] = deque()
-    pace = executor.pace(principal.tenant or "")
     await pace.turn()
     try:
         for line in lines:
@@ -289,8 +291,7 @@ async def started(line: bytes, principal: Principal, executor: Executor) -> Coro
     return line_of(executor.submit(order, key, size=len(line)).answer, order.command)
 
 
-async def dry_answers(lines: list[bytes], principal: Principal, executor: Executor) -> bytes:
-    pace = executor.pace(principal.tenant or "")
+async def dry_answers(lines: list[bytes], principal: Principal, executor: Executor, pace: Pace) -> bytes:
     await pace.turn()
     read: list[Order | Problem] = []
     for line in lines:
@@ -300,7 +301,7 @@ async def dry_answers(lines: list[bytes], principal: Principal, executor: Execut
             read.append(problem)
         if pace.over:
             await pace.turn()
-    async with executor.dry_run(principal.tenant or "") as dry_run:
+    async with executor.dry_run(principal.the_tenant) as dry_run:
         decided = iter(await dry_run.decide(*[each for each in read if isinstance(each, Order)]))
     told = []
     for each in read:

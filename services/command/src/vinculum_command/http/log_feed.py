@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, cast
 from uuid import UUID
 
 import orjson
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -23,9 +23,9 @@ from vinculum_shared.contracts.envelope import NDJSON
 from vinculum_shared.deadlines import Deadline
 from vinculum_shared.http.fairness import Quota, Turns
 from vinculum_shared.http.openapi import SCHEMA
-from vinculum_shared.http.principals import Principal, bearer
-from vinculum_shared.http.readers import OPERATORS, READERS
-from vinculum_shared.http.requests import json_object
+from vinculum_shared.http.principals import Principal, bearer_of
+from vinculum_shared.http.readers import OPERATORS, READERS, require_reader
+from vinculum_shared.http.requests import Guard, json_object
 from vinculum_shared.http.snapshots import of_tenant
 from vinculum_shared.postgres import OUTAGE, Connection, Pool, lent
 from vinculum_shared.problems import Forbidden, Invalid, Unauthorized, Unavailable
@@ -66,10 +66,36 @@ def followers() -> Quota:
     return Quota(of_tenant=FOLLOWERS_OF_TENANT_MAX, of_principal=FOLLOWERS_OF_PRINCIPAL_MAX, in_all=FOLLOWERS_MAX)
 
 
+@asynccontextmanager
+async def allowed(request: Request, pool: Pool) -> AsyncIterator[Connection]:
+    """Read as somebody whose token has not expired, and who may read the whole log of a tenant."""
+    principal = await bearer_of(request)
+    require_reader(principal, "log")
+    async with of_tenant(pool, principal.the_tenant) as db:
+        if await may_read(db, principal, scope="log"):
+            raise Forbidden("The log is of the whole tenant, and you see only what you manage.")
+        yield db
+
+
+class LogGuard(Guard):
+    """Who asks for the log. Each look at it checks the rights in the snapshot that it reads, so this does not."""
+
+    async def __call__(self, principal: Bearer) -> Principal:
+        return principal
+
+    async def admit(self, request: Request) -> None:
+        principal = await bearer_of(request)
+        if is_of_all_tenants(principal):
+            require_all_tenants(principal)
+            return
+        async with allowed(request, request.state.reader):
+            pass
+
+
 @router.get("/log", response_model=None, responses={200: {"content": FORMS}})
 async def read_log(
     request: Request,
-    principal: Bearer,
+    principal: Annotated[Principal, Depends(LogGuard())],
     after: After = None,
     limit: Limit = 100,
     wait: Wait = 0,
@@ -83,8 +109,10 @@ async def read_log(
     A service for all tenants that names none reads everything, after `tenant:position`, in that order; not live.
     """
     only = Filter(_types(types), account_id, contact_id)
-    if principal.kind == "service" and principal.tenant is None:
-        _of_all_tenants(principal, only)
+    if is_of_all_tenants(principal):
+        require_all_tenants(principal)
+        if not only.is_all:
+            raise Invalid.at("?tenant", "missing", "A filter is for one tenant. Name it.")
         async with lent(request.state.log) as db:
             lines = await reading.log_of_all(db, _place(after), limit, personal=principal.sees_personal)
         return _page(lines, None)
@@ -97,11 +125,32 @@ async def read_log(
     return _page(lines, None if only.is_all else reached, reached)
 
 
+async def log_of(request: Request, principal: Bearer) -> AsyncIterator[tuple[Connection, str | None]]:
+    """Open the log of the one tenant whose positions the caller may know, or of all."""
+    if is_of_all_tenants(principal):
+        require_all_tenants(principal)
+        async with lent(request.state.log) as db:
+            yield db, None
+        return
+    require_reader(principal, "log")
+    async with of_tenant(request.state.reader, principal.the_tenant) as db:
+        await may_read(db, principal, scope="log", roles=READERS | OPERATORS)
+        yield db, principal.the_tenant
+
+
+async def arrived(request: Request, _: Bearer) -> bytes:
+    """Await the body. A slow one is not to keep a connection to the database waiting."""
+    return await request.body()
+
+
+LogOf = Annotated[tuple[Connection, str | None], Depends(log_of, scope="function")]
+
+
 @router.get("/log/positions", response_model=None, responses={200: {"model": LogPositions}})
-async def get_log_positions(request: Request, principal: Bearer) -> Response:
+async def get_log_positions(log: LogOf) -> Response:
     """Give the last position of the tenant's log; to a service for all tenants, of each."""
-    async with _positions_of(request, principal) as (db, tenant):
-        found = {tenant: await reading.last_position(db, tenant)} if tenant else await reading.positions(db)
+    db, tenant = log
+    found = {tenant: await reading.last_position(db, tenant)} if tenant else await reading.positions(db)
     return Response(orjson.dumps({"positions": found}), media_type="application/json")
 
 
@@ -111,30 +160,17 @@ async def get_log_positions(request: Request, principal: Bearer) -> Response:
     responses={200: {"model": LogEventIds}},
     openapi_extra=body_schema(AppliedPositions),
 )
-async def compare_log_positions(request: Request, principal: Bearer) -> Response:
+async def compare_log_positions(request: Request, _: Annotated[bytes, Depends(arrived)], log: LogOf) -> Response:
     """Return the last position of each tenant in `at`, and the id of its event at the position given there.
 
     A reader whose last event has another id, or a position that the log does not have, has applied something else than
     the log. Tenants that the log does not have are left out, and so are the ids of positions that it does not have.
     """
-    async with _positions_of(request, principal) as (db, tenant):
-        at = AppliedPositions.model_validate(await json_object(request)).at
-        own = at if tenant is None else {tenant: at[tenant]} if tenant in at else {}
-        found, ids = await reading.events_at(db, own)
+    db, tenant = log
+    at = AppliedPositions.model_validate(await json_object(request)).at
+    own = at if tenant is None else {tenant: at[tenant]} if tenant in at else {}
+    found, ids = await reading.events_at(db, own)
     return Response(orjson.dumps({"positions": found, "ids": ids}), media_type="application/json")
-
-
-@asynccontextmanager
-async def _positions_of(request: Request, principal: Principal) -> AsyncIterator[tuple[Connection, str | None]]:
-    """Open the log of the one tenant whose positions the caller may know, or of all."""
-    if principal.kind == "service" and principal.tenant is None:
-        _of_all_tenants(principal, Filter())
-        async with lent(request.state.log) as db:
-            yield db, None
-    else:
-        async with of_tenant(request.state.reader, principal.the_tenant) as db:
-            await may_read(db, principal, scope="log", roles=READERS | OPERATORS)
-            yield db, principal.the_tenant
 
 
 class Feed:
@@ -152,18 +188,9 @@ class Feed:
         self._stop: asyncio.Event = request.state.stop
         self._tenant, self._only, self._personal = principal.the_tenant, only, principal.sees_personal
 
-    @asynccontextmanager
-    async def allowed(self, pool: Pool) -> AsyncIterator[Connection]:
-        """Read as somebody whose token has not expired, and who may read the whole log."""
-        principal = await bearer(self._request, self._request.query_params.get("tenant"))
-        async with of_tenant(pool, self._tenant) as db:
-            if await may_read(db, principal, scope="log"):
-                raise Forbidden("The log is of the whole tenant, and you see only what you manage.")
-            yield db
-
     async def look(self, after: int, limit: int) -> tuple[list[Line], int]:
         with Deadline(READ_SECONDS_MAX):
-            async with self._turns.of(self._share), self.allowed(self._pool) as db:
+            async with self._turns.of(self._share), allowed(self._request, self._pool) as db:
                 return await reading.log(db, self._tenant, after, limit, only=self._only, personal=self._personal)
 
     async def page(self, after: int, limit: int, wait: float) -> tuple[list[Line], int]:
@@ -183,7 +210,7 @@ class Feed:
                 after = max(after, reached)
 
     async def live(self, after: int, following: AbstractContextManager[None]) -> StreamingResponse:
-        async with self.allowed(self._request.state.reader):
+        async with allowed(self._request, self._request.state.reader):
             pass
         return Stream(self._events(after), following)
 
@@ -228,13 +255,14 @@ def _page(lines: list[Line], checkpoint: int | None, reached: int | None = None)
     return Response(body, media_type=NDJSON, headers=headers)
 
 
-def _of_all_tenants(principal: Principal, only: Filter) -> None:
+def is_of_all_tenants(principal: Principal) -> bool:
+    return principal.kind == "service" and principal.tenant is None
+
+
+def require_all_tenants(principal: Principal) -> None:
     principal.require_scope("log")
     if "all_tenants" not in principal.scopes:
         raise Forbidden("The token lacks the scope all_tenants.", scope="all_tenants")
-    if not only.is_all:
-        detail = "A filter is for one tenant. Name it."
-        raise Invalid.at("?tenant", "missing", detail)
 
 
 def _types(types: str | None) -> tuple[str, ...] | None:
