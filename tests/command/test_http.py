@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import defaultdict
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,7 +10,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from support.service import Service
-from vinculum_command.http.commands import BATCH_PATH
+from support.waiting import until
+from vinculum_command.http.commands import BATCH_PATH, BATCHES_MAX
 from vinculum_command.http.log_feed import SSE
 from vinculum_command.http.routes import ROUTES
 
@@ -333,6 +335,31 @@ async def test_a_batch_without_rights_is_refused_before_its_lines_are_read(servi
     writer.write(head.encode())
     assert (await reader.readline()).startswith(b"HTTP/1.1 403")
     writer.close()
+
+
+async def test_a_tenant_has_so_many_batches_under_way_at_most(service: Service) -> None:
+    firm, other = await service.register("dynamics"), await service.register("dynamics")
+    head = (
+        f"POST {BATCH_PATH} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {firm.token}\r\n"
+        "Expect: 100-continue\r\nContent-Length: 9\r\n\r\n"
+    )
+
+    async def begin(stack: AsyncExitStack) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", firm.settings.port)
+        stack.callback(writer.close)
+        writer.write(head.encode())
+        assert (await reader.readline()).startswith(b"HTTP/1.1 100")
+
+    async def has_room() -> bool:
+        return await firm.batch() == []
+
+    async with AsyncExitStack() as stack:
+        for _ in range(BATCHES_MAX):
+            await begin(stack)
+        (refused,) = await firm.batch()
+        assert (refused["status"], refused["code"]) == (429, "too_many")
+        assert await other.batch() == []
+    await until(has_room)
 
 
 async def test_of_many_errors_an_answer_lists_the_first(service: Service) -> None:

@@ -12,10 +12,10 @@ from fastapi import FastAPI, Request
 from vinculum_command import database, doorbell, upkeep
 from vinculum_command.execute import Executor
 from vinculum_command.http import access, contracts, log_feed, openapi
-from vinculum_command.http.commands import BATCH_BYTES_MAX, BATCH_PATH, command_routes
+from vinculum_command.http.commands import BATCH_BYTES_MAX, BATCH_PATH, BATCHES_MAX, command_routes
 from vinculum_command.settings import Settings
 from vinculum_shared.http import serving
-from vinculum_shared.http.fairness import Turns
+from vinculum_shared.http.fairness import Quota, Turns
 from vinculum_shared.http.principals import Verifier
 from vinculum_shared.http.readers import Queries
 from vinculum_shared.migrate import pending
@@ -57,6 +57,7 @@ def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
                 "news": news,
                 "feed_turns": Turns(log_feed.AT_ONCE),
                 "followers": log_feed.followers(),
+                "batches": Quota(of_tenant=BATCHES_MAX, of_principal=BATCHES_MAX),
                 "stop": stop,
                 "verifier": Verifier(settings.jwks, settings.issuer),
                 "invitation_key": settings.invitation_key,

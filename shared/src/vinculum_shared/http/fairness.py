@@ -3,10 +3,13 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Hashable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from math import inf
-from typing import Final
+from typing import Any, Final
 from weakref import WeakValueDictionary
+
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from vinculum_shared.http.principals import Principal
 from vinculum_shared.problems import TooMany
@@ -44,6 +47,18 @@ class Quota:
                 count[key] -= 1
                 if not count[key]:
                     del count[key]
+
+
+class CountedStream(StreamingResponse):
+    """A stream that is counted, by what `Quota.admit` returned, until its last byte."""
+
+    def __init__(self, content: AsyncIterator[bytes], counted: AbstractContextManager[object], **options: Any) -> None:
+        super().__init__(content, **options)
+        self._counted = counted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._counted:
+            await super().__call__(scope, receive, send)
 
 
 class Turns:

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Self, cast
@@ -11,7 +12,7 @@ from typing import Any, Final, NamedTuple, Self, cast
 import orjson
 import structlog
 from fastapi import APIRouter, Request
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
@@ -28,6 +29,7 @@ from vinculum_command.outcomes import Answer
 from vinculum_command.turns import Pace
 from vinculum_shared import telemetry
 from vinculum_shared.contracts.envelope import NDJSON
+from vinculum_shared.http.fairness import CountedStream, Quota
 from vinculum_shared.http.openapi import SCHEMA
 from vinculum_shared.http.principals import Principal, bearer_of
 from vinculum_shared.http.requests import (
@@ -55,6 +57,7 @@ from vinculum_shared.signed import Invitation
 log = structlog.get_logger()
 
 BATCH_BYTES_MAX: Final = 16 * 1024 * 1024
+BATCHES_MAX: Final = 50  # of a tenant at a time: each may have 16 MiB in memory
 BATCH_PATH: Final = "/v1/commands/batch"
 IN_FLIGHT_MAX: Final = 128  # lines of one batch
 LARGE_BYTES: Final = 16 * 1024  # of a command: it waits for a turn to be read
@@ -258,10 +261,12 @@ async def batch(request: Request) -> Response:
     check_parameters(request, PARAMETERS_KNOWN)
     dry_run = is_dry_run(request)
     refuse_other_than(JSON_LINES, request)
-    lines = await body_lines(request, DRY_LINES_MAX if dry_run else LINES_MAX)
-    if dry_run:
-        return Response(await dry_answers(lines, principal, executor, pace), media_type=NDJSON)
-    return StreamingResponse(answers(lines, principal, executor, pace), media_type=NDJSON)
+    with ExitStack() as counted:
+        counted.enter_context(cast(Quota, request.state.batches).admit(principal))
+        lines = await body_lines(request, DRY_LINES_MAX if dry_run else LINES_MAX)
+        if dry_run:
+            return Response(await dry_answers(lines, principal, executor, pace), media_type=NDJSON)
+        return CountedStream(answers(lines, principal, executor, pace), counted.pop_all(), media_type=NDJSON)
 
 
 async def answers(lines: list[bytes], principal: Principal, executor: Executor, pace: Pace) -> AsyncIterator[bytes]:

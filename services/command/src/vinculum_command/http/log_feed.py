@@ -9,7 +9,6 @@ from uuid import UUID
 import orjson
 from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from vinculum_command import reading
 from vinculum_command.doorbell import News
@@ -21,7 +20,7 @@ from vinculum_shared import deadlines
 from vinculum_shared.contracts.catalogue import EVENT_TYPES
 from vinculum_shared.contracts.envelope import NDJSON
 from vinculum_shared.deadlines import Deadline
-from vinculum_shared.http.fairness import Quota, Turns
+from vinculum_shared.http.fairness import CountedStream, Quota, Turns
 from vinculum_shared.http.openapi import SCHEMA
 from vinculum_shared.http.principals import Principal, bearer_of
 from vinculum_shared.http.readers import OPERATORS, READERS, require_reader
@@ -212,7 +211,8 @@ class Feed:
     async def live(self, after: int, following: AbstractContextManager[None]) -> StreamingResponse:
         async with allowed(self._request, self._request.state.reader):
             pass
-        return Stream(self._events(after), following)
+        headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
+        return CountedStream(self._events(after), following, media_type=SSE, headers=headers)
 
     async def _events(self, after: int) -> AsyncIterator[bytes]:
         yield b"retry: %d\n\n" % RECONNECT_MS
@@ -228,18 +228,6 @@ class Feed:
                 yield b"".join(_sent_event(line) for line in lines)
             else:
                 yield b": still here\n\n"
-
-
-class Stream(StreamingResponse):
-    """Server-sent events. They are counted from the first byte to the last."""
-
-    def __init__(self, events: AsyncIterator[bytes], following: AbstractContextManager[None]) -> None:
-        super().__init__(events, media_type=SSE, headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"})
-        self._following = following
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._following:
-            await super().__call__(scope, receive, send)
 
 
 def _sent_event(line: Line) -> bytes:
