@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-import httpx2
 import psutil
 
 from support.system import SERVE, System
@@ -147,13 +146,10 @@ class LinkedSystem(System):
                 await self.links[server].mend()
 
     async def _answers(self, server: Server) -> bool:
-        """Whether it answers; a command service need not be ready for that, which it may only be with Postgres."""
-        if server != "command":
-            return await self._part_of(server).is_ready()
-        with suppress(httpx2.TransportError):
-            async with self.http() as http:
-                return (await http.get("/health/live")).is_success
-        return False
+        """Whether it answers: a command service says on its metrics port that it waits for Postgres."""
+        if server == "command":
+            return await ports.answers(self.metrics_ports[SERVE])
+        return await self._part_of(server).is_ready()
 
     def _part_of(self, server: Server) -> Part:
         return {"kafka": self.kafka.part, "postgres": self.postgres.part}.get(server) or self._part(SERVE)
