@@ -98,6 +98,23 @@ async def test_a_link_and_an_archiving_leave_no_way_in_whichever_comes_first(sta
     await rounds(play)
 
 
+async def test_a_grant_never_slips_past_an_archiving(stack: Stack) -> None:
+    sales = await stack.tenant("dynamics")
+
+    async def play(number: int) -> None:
+        account = await sales.account("Contoso")
+        contact = await sales.contact("Ana", sales.address("ana"), link_accounts=[{"account_id": account}])
+        granted, archived = await at_once(
+            sales.ask("PUT", f"{link(account, contact)}/portal-access", {"login": True}),
+            sales.ask("POST", f"/accounts/{account}/archive"),
+        )
+        assert archived.status_code == 200
+        assert codes([granted]) in (["done"], ["account_archived"])
+        assert (await sales.access(account, contact))["allowed"] is False
+
+    await rounds(play)
+
+
 async def test_a_grant_never_slips_past_an_unlink(stack: Stack) -> None:
     """200 rounds: whichever is first, the contact is out afterwards, and the log says so in that order."""
     sales = await stack.tenant("dynamics")

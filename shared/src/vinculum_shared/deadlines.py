@@ -92,6 +92,6 @@ def current() -> Deadline | None:
 
 
 def extend(seconds: float) -> None:
-    """Put off the deadline of what is being done, by a wait that is meant."""
+    """Put off the deadline of what is being done, by a wait that was asked for, or is nothing's fault."""
     if deadline := current():
         deadline.at += seconds

@@ -26,7 +26,7 @@ IDLE_BEAT_SECONDS: Final = 5.0
 BACKOFF_SECONDS_MIN: Final = 0.5
 BACKOFF_SECONDS_MAX: Final = 15.0
 RECOVERED_SECONDS: Final = 60.0
-"""A part that ran this long before it failed is restarted without delay."""
+"""A part that ran this long before it failed is restarted after the shortest pause again."""
 
 Part = Callable[[asyncio.Event], Awaitable[None]]
 """Runs until the event is set."""

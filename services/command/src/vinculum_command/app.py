@@ -13,6 +13,7 @@ from vinculum_command import database, doorbell, upkeep
 from vinculum_command.execute import Executor
 from vinculum_command.http import access, contracts, log_feed, openapi
 from vinculum_command.http.commands import BATCH_BYTES_MAX, BATCH_PATH, BATCHES_MAX, command_routes
+from vinculum_command.relay import SENDER
 from vinculum_command.settings import Settings
 from vinculum_shared.http import serving
 from vinculum_shared.http.fairness import Quota, Turns
@@ -70,7 +71,7 @@ def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
         lifespan=lifespan,
         routers=[command_routes(), access.router, log_feed.router, contracts.router],
         checks={"postgres": migrated},
-        able_without=("relay_sender",),
+        able_without=(SENDER,),
         larger_bodies={BATCH_PATH: BATCH_BYTES_MAX},
         openapi=openapi.openapi(),
     )

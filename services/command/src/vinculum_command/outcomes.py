@@ -23,9 +23,9 @@ EVENT_BYTES_MAX: Final = 256 * 1024
 
 
 class IdempotencyKeyReused(Invalid):
-    """The key was used for another request.
+    """The idempotency key belongs to a request with another body.
 
-    Repeat that request as it was, or use a new key.
+    Use a new key for a new command, or repeat that request as it was.
     """
 
 

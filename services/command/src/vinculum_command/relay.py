@@ -31,6 +31,7 @@ from vinculum_shared.supervision import set_within, supervise, waiting_for, work
 
 log = structlog.get_logger()
 
+SENDER: Final = "relay_sender"
 STANDBY_SECONDS: Final = 1.0
 FULL_LOOK_SECONDS: Final = 30.0  # for a doorbell that nobody heard
 EVENTS_AT_ONCE: Final = 4_000
@@ -87,7 +88,7 @@ async def relay(settings: Settings, stop: asyncio.Event) -> None:
         asyncio.TaskGroup() as group,
     ):
         group.create_task(supervise("relay_doorbell", listen, stop))
-        group.create_task(supervise("relay_sender", lambda _: active.run(), stop))
+        group.create_task(supervise(SENDER, lambda _: active.run(), stop))
         await set_within(stop)
         active.woken.set()
 

@@ -3,8 +3,7 @@
 import asyncio
 from functools import partial
 
-from vinculum_notifier import database, delivery
-from vinculum_notifier.announcing import announce
+from vinculum_notifier import announcing, database, delivery
 from vinculum_notifier.app import create_app
 from vinculum_notifier.consume import consume
 from vinculum_notifier.rebuild import rebuild
@@ -23,7 +22,9 @@ async def deliver(settings: Settings, stop: asyncio.Event) -> None:
     """Send whatever leaves the service: mails, and what the command service is told."""
     async with asyncio.TaskGroup() as group:
         group.create_task(supervise("mails", partial(delivery.deliver, settings), stop))
-        group.create_task(supervise("announcements", partial(announce, settings, (WISHES, SUPPRESSIONS)), stop))
+        group.create_task(
+            supervise(announcing.PART, partial(announcing.announce, settings, (WISHES, SUPPRESSIONS)), stop)
+        )
         await set_within(stop)
 
 

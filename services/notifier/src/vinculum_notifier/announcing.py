@@ -22,6 +22,7 @@ from vinculum_shared.token_file import TokenFile
 
 log = structlog.get_logger()
 
+PART: Final = "announcements"
 POLL_SECONDS: Final = 1.0
 TIMEOUT_SECONDS: Final = 10.0
 RETRY_FIRST: Final = timedelta(seconds=15)  # longer than a command can take: it is the lease too

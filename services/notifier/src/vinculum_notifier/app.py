@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request
 
-from vinculum_notifier import database, notifications, unsubscribe
+from vinculum_notifier import announcing, database, notifications, unsubscribe
 from vinculum_notifier.consume import STARTED, open_subscription
 from vinculum_notifier.examples import EXAMPLES
 from vinculum_notifier.reading import observing, operating
@@ -49,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         routers=[notifications.router, unsubscribe.router, parked.routes(observing, operating)],
         checks={"started": has_started},
-        able_without=("unsubscriptions",),
+        able_without=(announcing.PART,),
         openapi=OpenApi(DESCRIPTION, examples=EXAMPLES),
         answer_seconds=database.QUERY_MS_MAX / 1_000,
     )

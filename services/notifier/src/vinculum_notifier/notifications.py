@@ -62,7 +62,7 @@ class Notification(Documented):
     message_id: str | None
     changed_at: datetime
     held: bool
-    """What is known of the tenant is not what its log says: nothing is sent until an operator has rebuilt it."""
+    """Of the tenant, not of this mail: nothing is applied or sent for it until an operator has rebuilt it."""
 
 
 class Released(Documented):

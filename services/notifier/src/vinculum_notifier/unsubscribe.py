@@ -13,7 +13,6 @@ from importlib.resources import files
 from typing import ClassVar, Final, Literal, LiteralString
 from uuid import UUID
 
-import structlog
 from babel import Locale
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse
@@ -32,7 +31,6 @@ from vinculum_shared.postgres import lent
 from vinculum_shared.recipients import wants
 from vinculum_shared.signed import Signed
 
-log = structlog.get_logger()
 router = APIRouter(prefix="/v1/unsubscribe", tags=["unsubscribe"])
 
 

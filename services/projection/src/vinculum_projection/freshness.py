@@ -27,7 +27,7 @@ class Freshness(Documented):
     """The age of the oldest event that is not applied."""
     parked_events: int
     held: bool
-    """What was applied is not what the log has: nothing more is, until an operator rebuilds the tenant."""
+    """Nothing more is applied for the tenant until an operator has rebuilt it: what is shown may be wrong."""
     held_reason: str | None
     held_since: datetime | None
 

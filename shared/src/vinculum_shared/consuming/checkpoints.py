@@ -1,8 +1,8 @@
 """How far this service has applied each tenant's log, and which tenants are held: the rows of `subscription`.
 
 A tenant is held when what was applied is not what its log has: somebody else has written to the topic, or the log was
-restored from an older state; or when most of it can't be applied. Nothing more is applied for it until it is rebuilt
-from the log. No other tenant is affected.
+restored from an older state; or when more than a thousand of its streams can't be applied. Nothing more is applied for
+it until it is rebuilt from the log. No other tenant is affected.
 """
 
 from collections.abc import Collection, Iterable, Mapping

@@ -17,7 +17,7 @@ FORGED: Final = Counter(
 )
 TENANTS_HELD: Final = Gauge(
     "vinculum_held_tenants",
-    "Tenants of which nothing more is applied, because what was applied is not in the log; each wants to be rebuilt.",
+    "Tenants of which nothing more is applied until they are rebuilt.",
 )
 CAS_REJECTIONS: Final = Counter(
     "vinculum_cas_rejections", "Batches dropped because another instance had gone on: the fence at work."

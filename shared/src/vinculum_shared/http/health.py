@@ -42,7 +42,7 @@ def live() -> dict[str, Any]:
 
 
 async def ready(request: Request, checks: Mapping[str, Check], able_without: Collection[str] = ()) -> dict[str, Any]:
-    """Say that all is there that the service needs; what a part in `able_without` waits for is said and no more."""
+    """Say that all is there that the service needs. A part in `able_without` that waits is only listed."""
     results = await asyncio.gather(*(_in_time(check, request) for check in checks.values()), return_exceptions=True)
     failed = {name: _words(result) for name, result in zip(checks, results, strict=True) if result}
     restarting, waiting = supervision.unready()

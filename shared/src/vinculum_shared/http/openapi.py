@@ -113,7 +113,7 @@ EVERYWHERE: Final[dict[str, dict[str, Any]]] = {
                     "stream": "account/01980000-0000-7000-8000-000000000002",
                     "position": 10234,
                     "type": "AccountChanged",
-                    "reason": "ValidationError after.name: string_too_short (accounts.py:87 row)",
+                    "reason": "/after/name: Give at least 1 character(s). (accounts.py:87 row)",
                     "parked_at": "2026-03-02T09:30:00.123456Z",
                 }
             ],

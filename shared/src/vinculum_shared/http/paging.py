@@ -44,7 +44,7 @@ class Page(Documented, Generic[I]):
     parked: bool
     """A stream that this list is about has events that could not be applied; it may be out of date."""
     held: bool
-    """What is known of the tenant is not what its log says; an operator has to rebuild it. The answer may be wrong."""
+    """Nothing more is applied for the tenant until an operator has rebuilt it: what is shown may be wrong."""
 
     @classmethod
     def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:

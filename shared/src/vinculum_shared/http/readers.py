@@ -52,7 +52,7 @@ class Asked:
     position: int | None
     """None where it has heard nothing of the tenant."""
     held: bool
-    """What was applied is not what the log has, and nothing more is applied until that is mended."""
+    """Nothing more is applied for the tenant until it is rebuilt."""
     policy: Policy | None
     staff: Standing | None
 

@@ -69,8 +69,8 @@ def create_app(
 ) -> FastAPI:
     """Make a service's application.
 
-    `lifespan` yields what handlers find in `request.state`; `able_without` names the parts that may wait for something
-    while the service is ready; `larger_bodies` names paths and their limits.
+    `lifespan` yields what handlers find in `request.state`; `able_without` names parts whose waiting does not make the
+    service unready; `larger_bodies` names paths and their limits.
     """
     # As routes of the application itself: an included router is searched twice for each request.
     routers = (health_routes(checks, able_without), *routers, api_docs.router)

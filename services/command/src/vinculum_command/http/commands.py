@@ -220,7 +220,7 @@ def version_of(if_match: str | None) -> int | None:
         return None
     tag = ETAG.fullmatch(if_match)
     if not tag:
-        raise PreconditionFailed("If-Match takes one strong ETag, as an answer has it.")
+        raise PreconditionFailed("Send one strong ETag in If-Match, as an earlier answer has it.")
     return int(tag[1])
 
 
