@@ -81,11 +81,49 @@ async def test_headers_that_trickle_are_not_waited_for(connection: Connection) -
     await trickle(b"X: y\r\n", *connection)
 
 
-async def test_headers_without_end_are_refused(connection: Connection) -> None:
+HEAD = b"POST / HTTP/1.1\r\nHost: vinculum\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"
+MAX = BoundedHttpProtocol.head_bytes_max
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        HEAD + b"X: " + b"y" * MAX,  # without end
+        HEAD + b"X: " + b"y" * 70_000 + b"\r\n\r\n",
+        HEAD + b"X: y\r\n" * (MAX // 5) + b"\r\n",
+        HEAD + (b"X: " + b"y" * 8_000 + b"\r\n") * 200 + b"\r\n",
+        b"POST /" + b"y" * 2_000_000,
+        CHUNKED + b"X: y\r\n" * (MAX // 5) + b"\r\n",
+        CHUNKED + b"X: " + b"y" * 200_000,
+        CHUNKED[:-3] + b"0;" + b"y" * 2_000_000,
+    ],
+    ids=["endless", "one field", "many fields", "long", "address", "trailers", "an endless trailer", "an extension"],
+)
+async def test_a_head_or_trailers_that_are_too_large_are_refused(connection: Connection, request_: bytes) -> None:
+    """However much the peer still sends, it reads why."""
     reader, writer = connection
-    writer.write(b"POST / HTTP/1.1\r\nX: " + b"y" * BoundedHttpProtocol.head_bytes_max)
-    answer = await asyncio.wait_for(reader.read(), 5.0)
+    writer.write(request_)
+    answer = await asyncio.wait_for(reader.read(), 20.0)
     assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b"too large.")
+
+
+async def test_a_head_may_be_as_large_as_documented(connection: Connection) -> None:
+    reader, writer = connection
+    field = b"X: " + b"y" * 60_000 + b"\r\n"
+    for _ in range(3):
+        writer.write(HEAD + field + b"Content-Length: 3\r\n\r\nabc")
+        assert (await asyncio.wait_for(reader.readuntil(b"abc"), 20.0)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_body_does_not_count_as_the_next_head(connection: Connection) -> None:
+    reader, writer = connection
+    body = b"a" * 200_000
+    writer.write(HEAD + b"Content-Length: %d\r\n\r\n" % len(body) + body + HEAD)
+    assert (await asyncio.wait_for(reader.readuntil(body), 20.0)).startswith(b"HTTP/1.1 200 ")
+    writer.write(b"Content-Length: 3\r\n\r\nabc")
+    assert (await asyncio.wait_for(reader.readuntil(b"abc"), 20.0)).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(connection: Connection) -> None:

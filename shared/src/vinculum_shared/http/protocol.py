@@ -8,6 +8,11 @@ from uvicorn.server import ServerState
 
 CROWDED: Final = 0.5
 """The share of the connections above which peers have less time."""
+TOO_LARGE: Final = "The fields of the request are too large."
+REFUSAL: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
+    b"Connection: close\r\n\r\n%s"
+)
 
 
 class Connections(ServerState):
@@ -36,7 +41,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _unread: asyncio.TimerHandle | None = None
     _in_head = False
     _in_body = False
-    _head_bytes = 0
+    _field_bytes = 0  # of the head, or of what follows a chunked body
+    _unparsed_bytes = 0  # received, and not told by the parser yet
+    _refused = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -51,13 +58,34 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         if not self._in_body and not self._answering:
             self._await_head()  # even of a line break, which begins no request and would only put off the keep-alive
+        self._unparsed_bytes += len(data)
         super().data_received(data)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > self.head_bytes_max:
-                self.send_400_response("The head of the request is too large.")
+        if self._field_bytes + self._unparsed_bytes > self.head_bytes_max:
+            self.send_400_response(TOO_LARGE)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse the request. Closing at once would reset a peer that is still sending, and lose the answer."""
+        if self._refused:
+            return
+        self._refused = True
+        if self._field_bytes > self.head_bytes_max:
+            msg = TOO_LARGE
+        begun = self.cycle.response_started if self._answering else self._in_body
+        if self._answering:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if begun:  # it can't be answered twice
+            self.transport.abort()
+            return
+        text = msg.encode("ascii")
+        self.flow.resume_reading()
+        self.transport.write(REFUSAL % (len(text), text))
+        self.transport.write_eof()
+        self._close_within(self.head_seconds_max)
 
     def on_message_begin(self) -> None:
         if not self._answering:
@@ -65,19 +93,29 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._await_head()
         super().on_message_begin()
 
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """Ignore trailers: a field that follows the body must not pass for a header."""
+        self._count(len(name) + len(value) + len(": \r\n"))
         if self._in_head:
             super().on_header(name, value)
 
+    def on_body(self, body: bytes) -> None:
+        self._unparsed_bytes = 0
+        super().on_body(body)
+
     def on_headers_complete(self) -> None:
         self._in_head, self._in_body = False, True
-        self._head_bytes = 0
+        self._field_bytes = self._unparsed_bytes = 0
         self._cancel_deadline()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._in_body = False
+        self._field_bytes = self._unparsed_bytes = 0
         super().on_message_complete()
         if self._answering:
             self.server_state.waiting.pop(self, None)
@@ -112,6 +150,13 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _answering(self) -> bool:
         cycle = cast(RequestResponseCycle | None, self.cycle)  # None before the first request
         return cycle is not None and not cycle.response_complete
+
+    def _count(self, size: int) -> None:
+        """Count the bytes of a field. The parser ends at what is raised, and the request is refused."""
+        self._unparsed_bytes = max(0, self._unparsed_bytes - size)
+        self._field_bytes += size
+        if self._field_bytes > self.head_bytes_max:
+            raise ValueError(TOO_LARGE)
 
     def _wait(self) -> None:
         self.server_state.waiting.pop(self, None)
