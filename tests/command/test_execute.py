@@ -200,6 +200,27 @@ async def test_commands_commit_in_the_order_in_which_they_came(store: Store, pos
     assert (first.answer.result().position, second.answer.result().position) == (4, 5)
 
 
+async def test_the_next_group_is_sent_before_callers_are_answered(
+    store: Store, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise Postgres would idle while they give their next commands."""
+    steps: list[str] = []
+    async with held(store, postgres) as admin:
+        monkeypatch.setattr(failpoints, "reach", steps.append)
+        first = store.submit("acme", CreateAccount(name="A"))
+        first.answer.add_done_callback(lambda _: steps.append("answered"))
+        await until(lambda: admin.fetchval(WAITED_FOR))
+        tasks = len(asyncio.all_tasks())
+        second = store.submit("acme", CreateAccount(name="B"))
+
+        async def decided() -> bool:
+            return len(asyncio.all_tasks()) > tasks  # one waits for the first group to be written
+
+        await until(decided)
+    await asyncio.wait([first.answer, second.answer])
+    assert steps[:4] == ["execute.before_append", "execute.after_append", "execute.before_append", "answered"]
+
+
 async def test_of_two_commands_with_one_key_the_first_wins(store: Store, postgres: str) -> None:
     first, second = await overtakable(store, postgres, "k")
     assert first.answer.result().position == 4

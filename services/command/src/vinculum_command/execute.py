@@ -177,25 +177,35 @@ class Executor:
         self._backlogs.wake()  # the other lane may be waiting for this one
 
     async def _turn(self, taken: list[Waiting], flying: Flight | None, pace: Pace, *, light: bool) -> Flight | None:
-        """Decide a group while the one before it is written, and send it once that one has landed.
+        """Decide a group while the one before it is written, to be written after it.
 
         So commands commit in the order in which they came. A group that fails is decided again, alone; what was
         decided upon it is then decided again too.
         """
         group = Group([waiting for waiting in taken if not waiting.answer.done()], light=light)  # some are given up
-        decided = await self._decided(group, pace, writing=tenants_of(flying.taken) if flying else ())
+        sent, landed = await self._sent(group, taken, pace, flying), True
         if flying:
             landed = await flying.landed
             if not landed:
                 await self._again(flying.group, pace)
             self._backlogs.finish(flying.taken)
-            decided = landed and (decided or await self._decided(group, pace))
-        if not decided:
+            if landed and not sent:
+                sent = await self._sent(group, taken, pace)
+        if sent and (landed or await sent.landed):
+            return sent
+        if group.waiting:
             await self._again(group, pace)
-        elif group.waiting:
-            return Flight(group, taken, asyncio.create_task(self._send(group)))
         self._backlogs.finish(taken)
         return None
+
+    async def _sent(
+        self, group: Group, taken: list[Waiting], pace: Pace, before: Flight | None = None
+    ) -> Flight | None:
+        """Decide a group and have it written after the one before it. Return None if that can't be done now."""
+        decided = await self._decided(group, pace, writing=tenants_of(before.taken) if before else ())
+        if not (decided and group.waiting):
+            return None
+        return Flight(group, taken, asyncio.create_task(self._send(group, before)))
 
     async def _decided(self, group: Group, pace: Pace, writing: Container[str] = ()) -> bool:
         """Decide a group upon the cache. False if that can't be done now."""
@@ -213,8 +223,10 @@ class Executor:
         group.remember_moves(self._cache)
         return True
 
-    async def _send(self, group: Group) -> bool:
+    async def _send(self, group: Group, before: Flight | None) -> bool:
         """Write a group and answer it. False if it has to be decided again."""
+        if before and not await before.landed:
+            return False
         try:
             failpoints.reach("execute.before_append")
             with Deadline(TRY_SECONDS_MAX):
@@ -224,7 +236,7 @@ class Executor:
             failpoints.reach("execute.after_append")
         except (HeadMovedError, KeyStoredError, asyncpg.PostgresError, *OUTAGE):
             return False
-        self._land(group, bases)
+        asyncio.get_running_loop().call_soon(self._land, group, bases)  # once the next group is sent
         return True
 
     async def _again(self, group: Group, pace: Pace) -> None:
