@@ -85,7 +85,7 @@ class Backfill:
         for tenant, checkpoint in applied.items():
             end = found[tenant].end
             if doubts[tenant] > end:
-                metrics.FORGED.inc()
+                metrics.FORGERIES.inc()
                 log.warning("not_in_the_log", tenant=tenant, position=doubts[tenant])
             if checkpoint.diverges_from(found[tenant]):
                 await checkpoints.hold(self._pool, tenant, checkpoint.position, "diverged")

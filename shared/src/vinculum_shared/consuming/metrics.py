@@ -12,8 +12,9 @@ SEEN_AGAIN: Final = Counter(
 GAPS_FILLED: Final = Counter(
     "vinculum_gaps_filled", "Times that events were fetched from the log, because the topic did not bring them."
 )
-FORGED: Final = Counter(
-    "vinculum_forged_records", "Times that the topic had an event of a tenant beyond the end of its log: it is forged."
+FORGERIES: Final = Counter(
+    "vinculum_forgeries_noticed",
+    "Times that a tenant had records on the topic beyond the end of its log, however many they were: they are forged.",
 )
 TENANTS_HELD: Final = Gauge(
     "vinculum_held_tenants",

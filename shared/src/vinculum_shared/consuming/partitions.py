@@ -126,12 +126,15 @@ class Partitions(ConsumerRebalanceListener):  # type: ignore[misc]
         """Drop lines that wait for the rest of their commits although the log does not have them: they are forged."""
         if not ends:
             return
+        beyond: dict[str, int] = {}
         for claim in self.claims.values():
             for offset, line in claim.held.copy():
                 if line.position > ends.get(line.tenant, 0):
                     claim.held.remove((offset, line))
-                    metrics.FORGED.inc()
-                    log.warning("not_in_the_log", tenant=line.tenant, position=line.position)
+                    beyond[line.tenant] = line.position
+        for tenant, position in beyond.items():
+            metrics.FORGERIES.inc()
+            log.warning("not_in_the_log", tenant=tenant, position=position)
 
     async def lacking(self) -> str | None:
         """Return what is missing to read the topic. aiokafka does not say: it waits, and brings nothing.
