@@ -4,12 +4,16 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from support.service import Service
+from support.waiting import until
 from vinculum_command.domain.access import INVITATIONS_A_DAY
+from vinculum_shared.http.readers import AT_ONCE
 from vinculum_shared.signed import Invitation
 
 pytestmark = pytest.mark.integration
@@ -215,3 +219,29 @@ async def test_forged_invitations_are_gone(service: Service) -> None:
             410,
             "invitation_invalid",
         )
+
+
+async def test_one_tenant_s_questions_do_not_keep_another_one_s_waiting(service: Service, postgres: str) -> None:
+    one, other = await service.register("dynamics"), await service.register("dynamics")
+    database = urlsplit(service.settings.database_url.get_secret_value()).path.removeprefix("/")
+    locking, looking = [await asyncpg.connect(postgres, database=database) for _ in range(2)]
+
+    async def asked_of_postgres(count: int) -> None:
+        await until(lambda: looking.fetchval(ASKING, count))
+
+    try:
+        async with asyncio.TaskGroup() as asking, locking.transaction():
+            await locking.execute("LOCK TABLE heads")
+            for _ in range(10):
+                asking.create_task(one.ask("GET", "/policy"))
+            await asked_of_postgres(AT_ONCE)
+            asking.create_task(other.ask("GET", "/policy"))
+            await asked_of_postgres(AT_ONCE + 1)
+    finally:
+        await locking.close()
+        await looking.close()
+
+
+ASKING = """
+    SELECT count(*) = $1 FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name = 'vinculum-command-read' AND wait_event_type = 'Lock'"""

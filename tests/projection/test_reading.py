@@ -15,7 +15,7 @@ from vinculum_projection.database import READER_CONNECTIONS, SCHEMA
 from vinculum_projection.settings import Settings
 from vinculum_shared.contracts.links import NotificationPreferences, NotificationPreferencesChanged
 from vinculum_shared.contracts.staff import Limits, Role, StaffProfile, StaffUserChanged, StaffUserDeactivated
-from vinculum_shared.http.readers import QUERIES_OF_PRINCIPAL_MAX, SHARE_OF_TENANT
+from vinculum_shared.http.readers import AT_ONCE, QUERIES_OF_PRINCIPAL_MAX
 
 pytestmark = pytest.mark.integration
 
@@ -326,7 +326,7 @@ async def test_one_tenant_s_slow_queries_leave_connections_to_others(
 
         await until(some_wait)
         assert (await projection.get("/v1/contacts", quick)).status_code == 200
-        assert await admin.fetchval(WAITING) <= READER_CONNECTIONS // SHARE_OF_TENANT
+        assert await admin.fetchval(WAITING) <= AT_ONCE
 
 
 async def test_how_fresh_the_answers_are_is_told_even_while_the_log_cannot_be_asked(projection: Projection) -> None:

@@ -7,6 +7,7 @@ made every request measurably slower.
 import asyncio
 import time
 from contextvars import ContextVar, Token
+from math import inf
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -89,6 +90,12 @@ _current: Final[ContextVar[Deadline | None]] = ContextVar("deadline", default=No
 def current() -> Deadline | None:
     """Return the deadline of what is being done, if it has one."""
     return _current.get()
+
+
+def left() -> float:
+    """Return how many seconds there are until the deadline of what is being done."""
+    deadline = current()
+    return deadline.at - time.monotonic() if deadline else inf
 
 
 def extend(seconds: float) -> None:

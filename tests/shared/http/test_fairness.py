@@ -6,9 +6,10 @@ from contextlib import ExitStack
 import pytest
 
 from support.waiting import until
+from vinculum_shared.deadlines import Deadline
 from vinculum_shared.http.fairness import Quota, Turns
 from vinculum_shared.http.principals import Principal
-from vinculum_shared.problems import TooMany
+from vinculum_shared.problems import TooMany, Unavailable
 
 pytestmark = pytest.mark.unit
 
@@ -60,3 +61,16 @@ async def test_each_tenant_has_its_turns() -> None:
         impatient.cancel()
         go_on.set()
     assert begun == ["a1", "a2", "b1", "a3", "a4"]
+
+
+async def test_a_turn_is_waited_for_no_longer_than_leaves_time_to_use_it() -> None:
+    turns = Turns(1)
+    async with turns.of("a"):
+        with pytest.raises(Unavailable), Deadline(0.2):
+            async with turns.of("a"):
+                pass
+        with Deadline(60):
+            async with turns.of("b"):
+                pass
+    async with turns.of("a"):
+        pass

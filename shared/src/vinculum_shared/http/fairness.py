@@ -11,8 +11,9 @@ from weakref import WeakValueDictionary
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from vinculum_shared import deadlines
 from vinculum_shared.http.principals import Principal
-from vinculum_shared.problems import TooMany
+from vinculum_shared.problems import TooMany, Unavailable
 
 ALL: Final = ("all",)
 
@@ -70,8 +71,22 @@ class Turns:
 
     @asynccontextmanager
     async def of(self, whose: Hashable) -> AsyncIterator[None]:
+        """Wait for a turn, for half of the time that is left: one that came later would be cut off in the middle.
+
+        Raise Unavailable if none comes.
+        """
         turns = self._of.get(whose)
         if turns is None:
             turns = self._of[whose] = asyncio.Semaphore(self.at_once)
-        async with turns:
+        if turns.locked():
+            try:
+                async with asyncio.timeout(deadlines.left() / 2):
+                    await turns.acquire()
+            except TimeoutError:
+                raise Unavailable("Requests of the same tenant take all the time. Send fewer at once.") from None
+        else:
+            await turns.acquire()
+        try:
             yield
+        finally:
+            turns.release()

@@ -24,7 +24,11 @@ OPERATORS: Final = frozenset({"operator", "admin"})
 
 QUERIES_OF_TENANT_MAX: Final = 256
 QUERIES_OF_PRINCIPAL_MAX: Final = 128
-SHARE_OF_TENANT: Final = 4  # a fourth of the connections
+AT_ONCE: Final = 2
+"""Queries of a tenant on a connection: Postgres looks for one's rows while the other's become an answer.
+
+More would be no faster, and whoever else asks would wait behind each of them, in Postgres and in the event loop.
+"""
 
 
 class Queries:
@@ -33,7 +37,7 @@ class Queries:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.quota = Quota(of_tenant=QUERIES_OF_TENANT_MAX, of_principal=QUERIES_OF_PRINCIPAL_MAX)
-        self.turns = Turns(pool.get_max_size() // SHARE_OF_TENANT)
+        self.turns = Turns(AT_ONCE)
 
 
 @dataclass(frozen=True, slots=True)
