@@ -8,12 +8,16 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
+from support.commands import event_store
 from support.service import Service
 from support.waiting import until
-from vinculum_command.http.commands import BATCH_PATH, BATCHES_MAX
+from vinculum_command.http.commands import BATCH_PATH, BATCHES_MAX, LARGE_BYTES, bunches, dry_answers
 from vinculum_command.http.log_feed import SSE
 from vinculum_command.http.routes import ROUTES
+from vinculum_shared.http.principals import Principal
 
 pytestmark = pytest.mark.integration
 
@@ -282,6 +286,22 @@ async def test_a_dry_batch_decides_each_line_upon_those_before_it(service: Servi
     answers = await firm.batch(*lines, dry_run="true")
     assert [(a["status"], a.get("code")) for a in answers] == [(200, None), (200, None), (409, "account_archived")]
     assert (await firm.done("GET", "/log/positions"))["positions"] == {firm.tenant: 3}
+
+
+async def test_a_dry_batch_whose_caller_has_gone_is_not_decided(postgres: str) -> None:
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    principal = Principal(kind="service", sub="crm", tenant="acme")
+    async with event_store(postgres) as store:
+        with pytest.raises(ClientDisconnect):
+            await dry_answers(Request({"type": "http"}, receive), [b"{}"], principal, store.executor)
+
+
+def test_lines_are_decided_in_bunches_that_are_not_large() -> None:
+    large, small = b"x" * LARGE_BYTES, b"x" * (LARGE_BYTES // 2)
+    assert list(bunches([small, small, small, large, large])) == [[small, small], [small], [large], [large]]
+    assert not list(bunches([]))
 
 
 async def test_of_a_line_every_id_is_a_field(service: Service) -> None:

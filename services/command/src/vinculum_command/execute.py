@@ -327,7 +327,7 @@ class DryRun:
     def __init__(self, appender: Pool, hashed: Hash, pace: Pace) -> None:
         self._db = appender
         self._hashed = hashed
-        self._pace = pace
+        self.pace = pace
         self._known: dict[str, Loaded] = {}
 
     async def decide(self, *orders: Order) -> list[asyncio.Future[Answer]]:
@@ -338,7 +338,7 @@ class DryRun:
         while group.left:
             group = Group(group.left, known=self._known)
             try:
-                await group.decide(partial(lent, self._db), Cache(), self._hashed, self._pace)
+                await group.decide(partial(lent, self._db), Cache(), self._hashed, self.pace)
             except OUTAGE as error:
                 raise Unavailable from error
             for waiting, outcome in zip(group.waiting, group.outcomes, strict=True):

@@ -3,7 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import Any, Final
 
 import orjson
@@ -134,11 +134,14 @@ def has_more_values(value: Any, limit: int) -> bool:
     return False
 
 
-async def body_lines(request: Request, lines_max: int) -> list[bytes]:
-    """Read the lines of a body as they arrive. Refuse it at the first that is too long, or one too many."""
+async def body_lines(request: Request, lines_max: int, turn: Callable[[], Awaitable[object]]) -> list[bytes]:
+    """Read the lines of a body as they arrive, part by part in turn. Refuse one that is too long, or one too many."""
     lines: list[bytes] = []
     begun = bytearray()
     async for chunk in request.stream():
+        await turn()
+        if len(lines) + chunk.count(b"\n") > lines_max:
+            raise _too_many(lines_max)
         *ends, more = chunk.split(b"\n")
         for end in ends:
             begun += end
@@ -148,10 +151,14 @@ async def body_lines(request: Request, lines_max: int) -> list[bytes]:
             begun.clear()
         begun += more
         if len(lines) + bool(begun) > lines_max:
-            raise TooLarge(f"Send at most {lines_max:,} lines.", lines_max=lines_max)
+            raise _too_many(lines_max)
         if len(begun) > LINE_BYTES_MAX:
             raise _too_long()
     return [line for line in (*lines, bytes(begun)) if line.strip()]
+
+
+def _too_many(lines_max: int) -> TooLarge:
+    return TooLarge(f"Send at most {lines_max:,} lines.", lines_max=lines_max)
 
 
 def _too_long() -> TooLarge:

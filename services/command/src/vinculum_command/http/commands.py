@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -15,13 +15,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from pydantic import SecretStr, TypeAdapter, ValidationError
+from starlette.requests import ClientDisconnect
 
 from vinculum_command import metrics
 from vinculum_command.domain.access import AcceptInvitation
 from vinculum_command.domain.commands import Caller, Command, Order, authorise, may_give
 from vinculum_command.domain.rejections import InvitationInvalid
 from vinculum_command.domain.tenants import RegisterTenant
-from vinculum_command.execute import Executor
+from vinculum_command.execute import DryRun, Executor
 from vinculum_command.http.callers import as_caller, standing
 from vinculum_command.http.openapi import BATCH, KEY, Acceptance, answer_schema, operation, operation_id
 from vinculum_command.http.routes import COMMANDS, PATHS, ROUTES
@@ -263,9 +264,9 @@ async def batch(request: Request) -> Response:
     refuse_other_than(JSON_LINES, request)
     with ExitStack() as counted:
         counted.enter_context(cast(Quota, request.state.batches).admit(principal))
-        lines = await body_lines(request, DRY_LINES_MAX if dry_run else LINES_MAX)
+        lines = await body_lines(request, DRY_LINES_MAX if dry_run else LINES_MAX, pace.turn)
         if dry_run:
-            return Response(await dry_answers(lines, principal, executor, pace), media_type=NDJSON)
+            return Response(await dry_answers(request, lines, principal, executor), media_type=NDJSON)
         return CountedStream(answers(lines, principal, executor, pace), counted.pop_all(), media_type=NDJSON)
 
 
@@ -281,6 +282,8 @@ async def answers(lines: list[bytes], principal: Principal, executor: Executor, 
                 yield await under_way.popleft()
         while under_way:
             yield await under_way.popleft()
+            if pace.over:
+                await pace.turn()
     finally:  # nobody reads on
         for each in under_way:
             each.close()
@@ -296,8 +299,34 @@ async def started(line: bytes, principal: Principal, executor: Executor) -> Coro
     return line_of(executor.submit(order, key, size=len(line)).answer, order.command)
 
 
-async def dry_answers(lines: list[bytes], principal: Principal, executor: Executor, pace: Pace) -> bytes:
-    await pace.turn()
+async def dry_answers(request: Request, lines: list[bytes], principal: Principal, executor: Executor) -> bytes:
+    """Return the answers to a dry run's lines. Of each tenant one dry run at a time is read and decided."""
+    told: list[bytes] = []
+    async with executor.dry_run(principal.the_tenant) as dry_run:
+        for bunch in bunches(lines):
+            if await request.is_disconnected():
+                raise ClientDisconnect
+            await dry_run.pace.turn()
+            told += await bunch_answers(bunch, principal, dry_run)
+    return b"".join(told)
+
+
+def bunches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Cut lines where they become large: what is read of a bunch is in memory until it is decided."""
+    bunch: list[bytes] = []
+    size = 0
+    for line in lines:
+        if bunch and size + len(line) > LARGE_BYTES:
+            yield bunch
+            bunch, size = [], 0
+        bunch.append(line)
+        size += len(line)
+    if bunch:
+        yield bunch
+
+
+async def bunch_answers(lines: list[bytes], principal: Principal, dry_run: DryRun) -> list[bytes]:
+    pace = dry_run.pace
     read: list[Order | Problem] = []
     for line in lines:
         try:
@@ -306,15 +335,14 @@ async def dry_answers(lines: list[bytes], principal: Principal, executor: Execut
             read.append(problem)
         if pace.over:
             await pace.turn()
-    async with executor.dry_run(principal.the_tenant) as dry_run:
-        decided = iter(await dry_run.decide(*[each for each in read if isinstance(each, Order)]))
+    decided = iter(await dry_run.decide(*[each for each in read if isinstance(each, Order)]))
     told = []
     for each in read:
         answer, command = (next(decided), each.command) if isinstance(each, Order) else (settled(each), None)
         told.append(await line_of(answer, command))
         if pace.over:
             await pace.turn()
-    return b"".join(told)
+    return told
 
 
 def read_line(line: bytes, principal: Principal) -> tuple[Order, str | None]:
