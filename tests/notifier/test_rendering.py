@@ -23,7 +23,7 @@ from babel.messages.extract import extract
 from babel.messages.pofile import read_po
 from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
-from pydantic import SecretStr
+from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from support.notifier import settings_for
 from vinculum_notifier import headers, languages
@@ -33,6 +33,7 @@ from vinculum_notifier.rendering import render
 from vinculum_notifier.routing import RECORD_MAILS, Addressee, MailTopic, Notification
 from vinculum_notifier.settings import Settings
 from vinculum_notifier.unsubscribe import unsubscribe_url
+from vinculum_shared.contracts.addresses import NewAddress
 from vinculum_shared.contracts.records import RecordType
 from vinculum_shared.signed import Invitation
 
@@ -255,6 +256,18 @@ def test_a_long_name_with_commas_is_one_sender(settings: Settings) -> None:
 def test_an_address_that_would_be_read_as_another_is_not_written_to(address: str, settings: Settings) -> None:
     with pytest.raises(UnsafeHeaderError):
         written(due("invoice_sent", address), knowing(), settings)
+
+
+@given(st.text(st.sampled_from("aé用א.!#$%&'*+-/=?^_`{|}~\\\"(),:;<> "), min_size=1, max_size=8))
+@example("x=?y")
+@example("=?utf-8?q?a?=")
+def test_every_address_that_is_accepted_can_be_written_to(local: str) -> None:
+    address = f"{local}@example.com"
+    try:
+        TypeAdapter(NewAddress).validate_python(address)
+    except ValidationError:
+        return
+    assert headers.addr_spec(address) == address
 
 
 def test_an_address_beyond_ascii_is_written_as_it_is(settings: Settings) -> None:

@@ -43,6 +43,8 @@ def reason(address: str) -> str | None:
         "用户@例え.テスト",
         "bo@intranet.local",
         "a" * 64 + "@example.com",
+        "é" * 32 + "@example.com",
+        "!#$%&'*+-/?=^_`{|}~@example.com",
     ],
 )
 def test_an_address_is_kept_as_it_was_typed(address: str) -> None:
@@ -75,6 +77,11 @@ def test_an_address_is_kept_as_it_was_typed(address: str) -> None:
         "b\0o@example.com",
         "bo@xn--a.example",
         "a" * 65 + "@example.com",
+        "é" * 33 + "@example.com",
+        "bo@" + "例え." * 40 + "example",
+        "x=?y@example.com",
+        "x=?y?=@example.com",
+        "!#$%&'*+-/=?^_`{|}~@example.com",
         "bo@" + "a" * 64 + ".com",
     ],
 )

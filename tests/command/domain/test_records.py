@@ -1,5 +1,6 @@
 """Records: to whom they are sent, and when they are reminded of."""
 
+import re
 from datetime import timedelta
 from decimal import Decimal
 from uuid import uuid4
@@ -174,6 +175,27 @@ class TestARecord:
         created = case.events[-1]
         assert isinstance(created, RecordCreated)
         assert (created.amount, created.currency) == (Decimal("1250.00"), "EUR")
+
+    @pytest.mark.parametrize("amount", ["0", "0.0000", "-12.5", "007", "99999999999999.9999", 0, -1, 1e3, 0.1])
+    def test_has_its_amount_in_plain_decimal_notation(self, amount: object) -> None:
+        created = CreateRecord.model_validate({"type": "invoice", "account_id": uuid4(), "amount": amount})
+        assert created.amount == Decimal(str(amount))
+        assert re.fullmatch(r"-?\d+(\.\d+)?", created.model_dump(mode="json")["amount"])
+
+    @pytest.mark.parametrize(
+        "amount",
+        [
+            *("1e3", "1E+3", "١٢", "1_000", " 5 ", "5\n", "+5", ".5", "5.", "-0", "-0.00", "", "-", "NaN", "Infinity"),
+            *("0.0000000", "1.23456", "1" * 15, "1,5"),
+        ],
+    )
+    def test_is_refused_with_an_amount_in_another_notation(self, amount: str) -> None:
+        with pytest.raises(ValidationError, match="Give a plain decimal number"):
+            CreateRecord.model_validate({"type": "invoice", "account_id": uuid4(), "amount": amount})
+
+    def test_never_has_a_negative_zero(self) -> None:
+        created = CreateRecord.model_validate({"type": "invoice", "account_id": uuid4(), "amount": -0.0})
+        assert str(created.amount) == "0.0"
 
     def test_has_the_fields_of_its_type(self) -> None:
         with pytest.raises(ValidationError, match="needs account_id"):

@@ -11,6 +11,8 @@ from email.policy import default
 from email.utils import formataddr
 from typing import Final
 
+from vinculum_shared.contracts.addresses import ENCODED_WORD
+
 ENCODED_LINE: Final = 76  # characters, in a field with encoded words (RFC 2047, 2)
 LONGEST_LINE: Final = 998  # RFC 5322, 2.1.1
 
@@ -40,7 +42,7 @@ def addr_spec(address: str) -> str:
         read = default.header_factory("To", address).addresses
     except (ValueError, IndexError, MessageError) as error:
         raise UnsafeHeaderError from error
-    if [each.addr_spec for each in read] != [address] or "=?" in address:
+    if [each.addr_spec for each in read] != [address] or ENCODED_WORD in address:
         raise UnsafeHeaderError
     return address
 
@@ -51,7 +53,7 @@ def encoded(name: str, value: str) -> str:
 
 
 def is_plain(value: str) -> bool:
-    return value.isascii() and value.isprintable() and "=?" not in value
+    return value.isascii() and value.isprintable() and ENCODED_WORD not in value
 
 
 def names(written: bytes) -> list[str]:

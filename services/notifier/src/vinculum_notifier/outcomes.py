@@ -60,7 +60,7 @@ REASONS: Final[dict[Reason, str]] = {
     "address_rejected": "The mail server said that the address does not exist.",
     "retries_exhausted": "The mail could not be sent for three days.",
     "internal_error": "The same, and the last attempt ended in an unforeseen error, which the service's log has.",
-    "unsafe_header": "The address would be read as another one, or would add headers to the mail.",
+    "unsafe_header": "The address would be read as another one, or would add headers. New ones are refused.",
     "unsupported_address": "The address is not ASCII, and the mail server does not take such addresses.",
 }
 WAITS: Final[dict[Wait, str]] = {

@@ -23,6 +23,10 @@ PLAIN: Final = re.compile(rf"[a-z0-9_+-]+(?:\.[a-z0-9_+-]+)*@(?:{_LABEL}\.)+[a-z
 PLAIN_LENGTH_MAX: Final = 64  # no part of a shorter address is too long
 """Most addresses are of this form, of which the library has nothing to say."""
 
+ENCODED_WORD: Final = "=?"
+"""How an encoded word begins (RFC 2047). In a header, an address that has it may be read as another one."""
+
+LOCAL_LENGTH_MAX: Final = 64  # octets (RFC 5321, 4.5.3.1.1; RFC 6531, 3.3)
 _INVISIBLE: Final = re.compile(f"[{INVISIBLE}]")
 
 
@@ -45,16 +49,30 @@ def address_hash(key: bytes, address: str) -> str:
 
 def check(address: object) -> object:
     """Return an address as it was given. Raise what a validator raises, with the reason in words, if it is none."""
-    if isinstance(address, str) and not _plain(address):
-        if len(address) > ADDRESS_LENGTH_MAX:  # the library would look at each of them
-            raise PydanticCustomError("not_an_address", "An email address has at most 254 characters.")
-        try:
-            _normalized(address)
-        except EmailNotValidError as error:
-            raise PydanticCustomError("not_an_address", str(error)) from None
-        if _INVISIBLE.search(address):
-            raise PydanticCustomError("not_an_address", "An email address can't have invisible characters.")
+    fault = _fault(address) if isinstance(address, str) and not _plain(address) else None
+    if fault:
+        raise PydanticCustomError("not_an_address", fault)
     return address
+
+
+def _fault(address: str) -> str | None:
+    if _octets(address) > ADDRESS_LENGTH_MAX:  # the library would look at each of them
+        return f"An email address has at most {ADDRESS_LENGTH_MAX} bytes in UTF-8."
+    if _octets(address.partition("@")[0]) > LOCAL_LENGTH_MAX:
+        return f"An email address has at most {LOCAL_LENGTH_MAX} bytes in UTF-8 before the @-sign."
+    if _INVISIBLE.search(address):
+        return "An email address can't have invisible characters."
+    if ENCODED_WORD in address:
+        return 'An email address can\'t have "=?", which mail programs read as the start of encoded text.'
+    try:
+        _normalized(address)
+    except EmailNotValidError as error:
+        return str(error)
+    return None
+
+
+def _octets(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
 
 
 def _plain(address: str) -> bool:

@@ -1,10 +1,11 @@
 """Records: what belongs to an account, is sent and reminded of."""
 
+import re
 from collections.abc import Collection, Iterable
 from decimal import Decimal
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, ClassVar, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from vinculum_command.domain.access import pair_keys
 from vinculum_command.domain.commands import Command, Decision, Rejections, TopicUncovered, named_by, new_id
@@ -39,7 +40,27 @@ from vinculum_shared.contracts.values import AccountId, ContactId, Day, RecordId
 from vinculum_shared.problems import Invalid
 from vinculum_shared.recipients import by_hand
 
-Amount = Annotated[Decimal, Field(max_digits=18, decimal_places=4)]
+AMOUNT: Final = r"^(?!-[0.]+$)-?[0-9]{1,14}(\.[0-9]{1,4})?$"
+
+
+def _plain(amount: object) -> object:
+    """Refuse other notations that Decimal reads: exponents, underscores, blanks, digits of other scripts."""
+    if isinstance(amount, str) and not re.fullmatch(AMOUNT, amount):
+        raise ValueError('Give a plain decimal number of at most 14 digits and 4 decimal places, such as "1250.00".')
+    return amount
+
+
+def _unsigned_zero(amount: Decimal) -> Decimal:
+    return amount or amount.copy_abs()
+
+
+Amount = Annotated[
+    Decimal,
+    Field(max_digits=18, decimal_places=4),
+    BeforeValidator(_plain),
+    AfterValidator(_unsigned_zero),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "pattern": AMOUNT}]}),
+]
 
 
 class CreateRecord(RecordTerms, Command):
