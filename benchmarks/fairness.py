@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from time import perf_counter
-from typing import Final
+from typing import Final, LiteralString
 from uuid import UUID
 
 import httpx2
@@ -31,6 +31,9 @@ PAUSE_SECONDS: Final = 0.01  # between two requests of who is measured
 REFUSED_SECONDS: Final = 1.0  # until who was refused asks again, as Retry-After says
 RATIO_MAX: Final = 2.0
 ACCOUNTS: Final = 100_000  # that are searched
+FILL_WORDS: LiteralString = """
+    INSERT INTO account_words (tenant, account_id, start)
+    SELECT tenant, account_id, folded_name FROM accounts WHERE tenant = $1"""
 LINES, CONTACTS, ADDRESSES = 60, 150, 3
 
 ALONE: Final = "alone"
@@ -85,7 +88,8 @@ async def in_rounds(servers: Servers, services: Services, pool: ProcessPoolExecu
         async with servers.admin("vinculum_projection") as admin:
             await admin.execute(f"SET search_path = {SCHEMA}")
             await admin.execute(FILL_ACCOUNTS, NOISY, int(ACCOUNTS * size.share))
-            await admin.execute("ANALYZE accounts")
+            await admin.execute(FILL_WORDS, NOISY)
+            await admin.execute("VACUUM (ANALYZE) accounts, account_words")
         probes = await probes_of(quiet)
         loads = loads_of(services, noisy.token, mint(servers.folder, kind="service", tenant=NOISY, scopes=("log",)))
         samples: Samples = {name: {what: [] for what in probes} for name in (ALONE, *loads)}
