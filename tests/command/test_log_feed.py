@@ -32,7 +32,7 @@ async def test_access_is_decided_while_streams_wait_for_postgres_and_they_outliv
     firm, other = await service.register("dynamics"), await service.register("dynamics")
     nobody = {"account_id": str(uuid4()), "contact_id": str(uuid4())}
     async with AsyncExitStack() as stack, asyncio.timeout(120):
-        async with events_locked(service, postgres) as db:
+        async with locked(service, postgres) as db:
             streams = [await stack.enter_async_context(followed(firm, after=3)) for _ in range(STREAMS)]
             assert {await anext(lines) for lines in streams} == {"retry: 2000"}
 
@@ -89,7 +89,7 @@ async def test_a_stream_and_a_wait_end_with_their_token(service: Service) -> Non
         assert await waiting == (401, "unauthorized")
 
 
-async def test_streams_are_limited_by_principal(service: Service) -> None:
+async def test_streams_are_limited_by_principal(service: Service, postgres: str) -> None:
     firm, other = await service.register("dynamics"), await service.register("dynamics")
     crm = replace(firm, token=firm.service("log", firm.tenant))
     live, waiting = {"headers": {"Accept": SSE}}, {"params": {"wait": 1}}
@@ -101,6 +101,8 @@ async def test_streams_are_limited_by_principal(service: Service) -> None:
             assert (answer.status_code, answer.json()["code"]) == (429, "too_many")
             assert int(answer.headers["retry-after"]) > 0
         assert (await firm.ask("GET", "/log")).status_code == 200
+        async with locked(service, postgres, "heads"):  # one too many costs no look at the rights
+            assert await firm.refused("GET", "/log", **live) == (429, "too_many")
         for each in (crm, other):
             async with followed(each, after=3) as lines:
                 assert await anext(lines) == "retry: 2000"
@@ -112,10 +114,10 @@ async def test_streams_are_limited_by_principal(service: Service) -> None:
 
 
 @asynccontextmanager
-async def events_locked(service: Service, postgres: str) -> AsyncIterator[asyncpg.Connection]:
-    """Let nobody read events, until the block ends."""
+async def locked(service: Service, postgres: str, table: str = "events") -> AsyncIterator[asyncpg.Connection]:
+    """Let nobody read a table, until the block ends."""
     async with as_admin(postgres, service.settings.database_url) as db, db.transaction():
-        await db.execute("LOCK TABLE events")
+        await db.execute(f"LOCK TABLE {table}")
         yield db
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext
 from typing import Annotated, Any, Final, cast
 from uuid import UUID
 
@@ -115,11 +115,11 @@ async def read_log(
         async with lent(request.state.log) as db:
             lines = await reading.log_of_all(db, _place(after), limit, personal=principal.sees_personal)
         return _page(lines, None)
-    following = cast(Quota, request.state.followers).admit(principal)
+    followers = cast(Quota, request.state.followers)
     if SSE in request.headers.get("accept", ""):
         start = _position(last_event_id, "Last-Event-ID") if last_event_id else _position(after)
-        return await Feed(request, principal, only, STREAMS).live(start, following)
-    with following if wait else nullcontext():
+        return await Feed(request, principal, only, STREAMS).live(start, followers)
+    with followers.admit(principal) if wait else nullcontext():
         lines, reached = await Feed(request, principal, only, principal.the_tenant).page(_position(after), limit, wait)
     return _page(lines, None if only.is_all else reached, reached)
 
@@ -185,12 +185,14 @@ class Feed:
         self._share = share
         self._news: News = request.state.news
         self._stop: asyncio.Event = request.state.stop
-        self._tenant, self._only, self._personal = principal.the_tenant, only, principal.sees_personal
+        self._principal, self._tenant, self._only = principal, principal.the_tenant, only
 
     async def look(self, after: int, limit: int) -> tuple[list[Line], int]:
         with Deadline(READ_SECONDS_MAX):
             async with self._turns.of(self._share), allowed(self._request, self._pool) as db:
-                return await reading.log(db, self._tenant, after, limit, only=self._only, personal=self._personal)
+                return await reading.log(
+                    db, self._tenant, after, limit, only=self._only, personal=self._principal.sees_personal
+                )
 
     async def page(self, after: int, limit: int, wait: float) -> tuple[list[Line], int]:
         """Give what is there; if nothing is, wait for it."""
@@ -208,11 +210,13 @@ class Feed:
                     await set_within(news, min(left, LOOK_SECONDS))
                 after = max(after, reached)
 
-    async def live(self, after: int, following: AbstractContextManager[None]) -> StreamingResponse:
-        async with allowed(self._request, self._request.state.reader):
-            pass
+    async def live(self, after: int, followers: Quota) -> StreamingResponse:
+        with followers.admit(self._principal):  # a stream too many costs no look at the rights
+            turns, pool = self._request.state.queries.turns, self._request.state.reader
+            async with turns.of(self._tenant), allowed(self._request, pool):
+                pass
         headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
-        return CountedStream(self._events(after), following, media_type=SSE, headers=headers)
+        return CountedStream(self._events(after), followers.admit(self._principal), media_type=SSE, headers=headers)
 
     async def _events(self, after: int) -> AsyncIterator[bytes]:
         yield b"retry: %d\n\n" % RECONNECT_MS
