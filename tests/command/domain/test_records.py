@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from pydantic import ValidationError
 
-from support.decisions import Case, Outcome, new
+from support.decisions import Case, Outcome, hashed, new
 from support.firms import an_email
 from vinculum_command.domain.accounts import ArchiveAccount
 from vinculum_command.domain.contacts.activity import DeactivateContact
@@ -24,6 +24,7 @@ from vinculum_command.domain.rejections import (
     NotOverdue,
     RecordNotFound,
 )
+from vinculum_command.domain.unsubscriptions import Unsubscribe
 from vinculum_shared.contracts.contacts import ContactCreated
 from vinculum_shared.contracts.links import ContactLinked
 from vinculum_shared.contracts.records import RecordCreated, RecordReminded, RecordSent
@@ -68,6 +69,18 @@ class TestSending:
         case, _, first, second, record = an_invoice_of_two()
         assert recipients(case.when(send(record, second))) == ([second], True)
         assert recipients(case.when(send(record, second, first, second))) == ([second, first], True)
+
+    def test_by_hand_leaves_out_a_recipient_who_has_unsubscribed_and_warns(self) -> None:
+        case, account, first, second, record = an_invoice_of_two()
+        case.given(
+            Unsubscribe(account_id=account, contact_id=first, topic="invoice", address_hash=hashed("a@example.com"))
+        )
+        outcome = case.when(send(record, first, second))
+        assert recipients(outcome) == ([second], True)
+        assert outcome.codes == ["unsubscribed"]
+        outcome = case.when(send(record, first))
+        assert recipients(outcome) == ([], True)
+        assert outcome.codes == ["unsubscribed", "topic_uncovered"]
 
     def test_by_hand_beats_the_hold_too(self) -> None:
         case, account, first, _, record = an_invoice_of_two()

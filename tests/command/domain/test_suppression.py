@@ -55,6 +55,14 @@ def test_commands_that_cause_mail_to_the_address_warn_until_it_is_released() -> 
     assert [warned(case, command) for command in commands] == [[], [], [], []]
 
 
+def test_an_invitation_that_is_under_way_to_the_address_is_warned_of() -> None:
+    case = Case.under("perfex")
+    account, contact = case.linked(ADDRESS)
+    invite = SetPortalAccess(account_id=account, contact_id=contact, login=True)
+    case.given(invite, suppress(contact))
+    assert case.when(invite).codes == ["invitation_pending", "address_suppressed"]
+
+
 def test_whoever_else_has_the_address_is_warned_of() -> None:
     case = Case.under("taxdome")
     _, contact = case.linked(ADDRESS)

@@ -134,6 +134,7 @@ class SetPortalAccess(EffectiveAt):
             return
         if access and access.state == "invited" and (pending := _pending(access, email_id)).expires_at > heads.at:
             yield pending
+            yield from suppressed(heads, [Recipient(contact_id=self.contact_id, email_id=email_id)])
             return
         if heads.memberships(self.contact_id).active.get(email_id):
             yield _changed(link, email_id, access, "active", "granted")

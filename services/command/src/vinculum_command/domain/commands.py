@@ -89,7 +89,7 @@ class InvitationPending(Caution):
 
 
 class RecipientUnsubscribed(Caution):
-    """The recipient at this address had unsubscribed from mail about the topic."""
+    """The recipient at this address has unsubscribed from mail about the topic, or had until now."""
 
     code: Literal["unsubscribed"] = "unsubscribed"
     account_id: AccountId

@@ -8,7 +8,15 @@ from typing import Annotated, ClassVar, Final, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from vinculum_command.domain.access import pair_keys
-from vinculum_command.domain.commands import Command, Decision, Rejections, TopicUncovered, named_by, new_id
+from vinculum_command.domain.commands import (
+    Command,
+    Decision,
+    RecipientUnsubscribed,
+    Rejections,
+    TopicUncovered,
+    named_by,
+    new_id,
+)
 from vinculum_command.domain.contacts.suppression import suppressed
 from vinculum_command.domain.heads.accounts import Account
 from vinculum_command.domain.heads.contacts import Contact
@@ -26,6 +34,7 @@ from vinculum_command.domain.rejections import (
     NotOverdue,
 )
 from vinculum_command.domain.standards import Currency
+from vinculum_command.domain.unsubscriptions import against
 from vinculum_shared.contracts.events import Recipient
 from vinculum_shared.contracts.records import (
     RecordCreated,
@@ -110,7 +119,10 @@ class CreateRecord(RecordTerms, Command):
 
 
 class SendRecord(Command):
-    """Send a record to those who want mail about its topic, or to contacts chosen by hand (PX-11 to PX-13)."""
+    """Send a record to those who want mail about its topic, or to contacts chosen by hand (PX-11 to PX-13).
+
+    A contact chosen by hand gets it whatever staff have turned off, but not if the recipient has unsubscribed.
+    """
 
     TARGET: ClassVar[tuple[str, ...]] = ("record", "record_id")
     RAISES: ClassVar[Rejections] = (AccountArchived, ContactInactive, ContactNotLinked, EmailRequired)
@@ -123,10 +135,14 @@ class SendRecord(Command):
         assert record.type
         assert record.account_id
         topic = RECORD_TYPES[record.type].topic
+        unsubscribed: list[RecipientUnsubscribed] = []
         if self.contact_ids is None:
             found = _default_recipients(heads, record.account_id, topic)
         else:
-            found = _chosen_recipients(heads, record.account_id, self.contact_ids)
+            chosen = _chosen_recipients(heads, record.account_id, self.contact_ids)
+            unsubscribed = list(against(heads, record.account_id, topic, chosen))
+            unwilling = {each.email_id for each in unsubscribed}
+            found = [each for each in chosen if each.email_id not in unwilling]
         yield RecordSent(
             record_id=self.record_id,
             account_id=record.account_id,
@@ -136,6 +152,7 @@ class SendRecord(Command):
             recipients=tuple(found),
             override=self.contact_ids is not None,
         )
+        yield from unsubscribed
         if not found:
             yield TopicUncovered(account_id=record.account_id, topic=topic)
         yield from suppressed(heads, found)

@@ -8,12 +8,12 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import ClassVar
 
 from vinculum_command.domain.access import pair_keys
-from vinculum_command.domain.commands import Command, Decision
+from vinculum_command.domain.commands import Command, Decision, RecipientUnsubscribed
 from vinculum_command.domain.heads.contacts import Login
 from vinculum_command.domain.heads.view import Enumeration, Heads, Readable
 from vinculum_command.domain.notifications import topics_reaching, uncovered
 from vinculum_shared.contracts.contacts import Email
-from vinculum_shared.contracts.events import Event
+from vinculum_shared.contracts.events import Event, Recipient
 from vinculum_shared.contracts.links import NotificationPreferences, NotificationPreferencesChanged, Unsubscribed
 from vinculum_shared.contracts.topics import TOPICS, Topic
 from vinculum_shared.contracts.values import AccountId, AddressHash, ContactId
@@ -75,6 +75,19 @@ def keep_off(heads: Heads, account_id: AccountId, contact_id: ContactId, *emails
             after = _off(after, [email], topics)
     if after != before:
         yield NotificationPreferencesChanged(account_id=account_id, contact_id=contact_id, before=before, after=after)
+
+
+def against(
+    heads: Heads, account_id: AccountId, topic: Topic, recipients: Iterable[Recipient]
+) -> Iterator[RecipientUnsubscribed]:
+    """Warn of each recipient who has unsubscribed from the topic at the address."""
+    found = [(each, heads.email(each.contact_id, each.email_id)) for each in recipients]
+    heads.prefetch(Login.key(address_hash=email.address_hash) for _, email in found)
+    for each, email in found:
+        if topic in heads.login(email.address_hash).unsubscribed.get(account_id, ()):
+            yield RecipientUnsubscribed(
+                account_id=account_id, contact_id=each.contact_id, email_id=each.email_id, topic=topic
+            )
 
 
 def wishes(heads: Heads, contacts: Iterable[ContactId]) -> Iterator[str]:
