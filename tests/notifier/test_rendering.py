@@ -361,6 +361,12 @@ def test_names_are_text_in_every_part(settings: Settings) -> None:
     assert "<a href='" not in html
 
 
+def test_no_line_of_a_body_is_longer_than_quoted_printable_allows(settings: Settings) -> None:
+    mail = written(due("invitation"), knowing(tenant="Ɓ" * 200), settings)
+    _, _, body = mail.partition(b"\r\n\r\n")
+    assert max(map(len, body.split(b"\r\n"))) == 76
+
+
 def test_lines_end_as_smtp_wants_them(settings: Settings) -> None:
     message = written(due("invoice_sent"), knowing(account="è" * 400), settings)
     assert re.search(rb"(?<!\r)\n|\r(?!\n)", message) is None

@@ -24,6 +24,7 @@ from vinculum_notifier.settings import Settings
 from vinculum_shared.contracts.addresses import address_hash
 from vinculum_shared.signed import Invitation
 
+BODY: Final = SMTP.clone(max_line_length=76)  # of quoted-printable (RFC 2045, 6.7); Python's default is for headers
 MIME_HEADERS: Final = ("MIME-Version", "Content-Type")
 
 
@@ -39,7 +40,7 @@ def render(
         subject, text, html = worded(mail, known, settings, unsubscribe_url)
     except TemplateError as error:  # TemplateNotFound is an OSError, and would pass for an outage
         raise UnwritableError from error
-    body = EmailMessage(SMTP)
+    body = EmailMessage(BODY)
     body.set_content(text, cte="quoted-printable")
     body.add_alternative(html, subtype="html", cte="quoted-printable")
     body.set_boundary(f"=_{mail.id.hex}")
