@@ -84,6 +84,8 @@ async def test_contacts_come_by_last_name_then_first_name(projection: Projection
         ({"query": "SMI"}, ["Ann Smith", "Zoë Smithers"]),
         ({"query": "mith"}, []),
         ({"query": "isik o'br"}, ["I\u015f\u0131k O\u2019Brien"]),
+        ({"query": "Smith, Ann"}, ["Ann Smith"]),
+        ({"query": "\u200b"}, []),
         ({"letter": "s"}, ["Ann Smith", "Zoë Smithers"]),
         ({"letter": "#"}, ["Cher"]),
         ({"email": "ANN@example.com"}, ["Ann Smith"]),

@@ -19,7 +19,7 @@ from vinculum_shared import postgres
 from vinculum_shared.migrate import migrate
 from vinculum_shared.postgres import CUSTOM_PLANS, Connection, Pool
 
-SCHEMA: Final = "projection_v2"
+SCHEMA: Final = "projection_v3"
 READER: Final = "vinculum_projection_reader"
 CONSUMER: Final = "vinculum_projection_consumer"
 

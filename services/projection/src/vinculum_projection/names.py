@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from itertools import islice
 from typing import Final
 
 from vinculum_shared.contracts.values import INVISIBLE
@@ -10,7 +9,6 @@ from vinculum_shared.contracts.values import INVISIBLE
 FOLDED_LENGTH_MAX: Final = 200  # characters; an index entry of Postgres takes 2,700 bytes
 WORDS_MAX: Final = 16  # words of a name that can be found
 START_LENGTH_MAX: Final = 60  # characters from the start of a word that can be searched for
-WORD: Final = re.compile(r"[^\W_]+|(?<!\S)\S")  # a hyphen or an apostrophe ends a word; a sign alone is one
 LAST: Final = "\U0010ffff"
 
 
@@ -21,17 +19,24 @@ LETTERS: Final = str.maketrans(
 SIGNS: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u2032\u02bb\u02bc\u02b9\u00b4`", "'")) | str.maketrans(
     dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2043", "-")
 )
-UNSEEN: Final = re.compile(f"[{INVISIBLE}]+")
+UNSEEN: Final = re.compile(rf"[{INVISIBLE}\u2800\u0640]+")  # Braille's blank and Arabic's tatweel, too
+VOICING_MARKS: Final = "\u3099\u309a"  # of kana: unlike an accent, they make another letter
+VOICED: Final = re.compile(f"[\u3041-\u30ff][{VOICING_MARKS}]")
 
 
 def folded(name: str | None) -> str:
-    """Return a name as it is sorted and searched for. One of which nothing is left over is empty, and sorts first."""
+    """Return a name as it is sorted. One of which nothing is left over is empty, and sorts first."""
     name = name or ""
     if not name.isascii():
-        name = unicodedata.normalize("NFKD", UNSEEN.sub("", name).translate(SIGNS))
-        name = unicodedata.normalize("NFKD", name.casefold().translate(LETTERS))
-        name = "".join(character for character in name if not unicodedata.combining(character))
+        name = unicodedata.normalize("NFKD", name.translate(SIGNS))
+        name = UNSEEN.sub("", unicodedata.normalize("NFKD", name.casefold().translate(LETTERS)))
+        name = VOICED.sub(_composed, name)
+        name = "".join(each for each in name if each in VOICING_MARKS or not unicodedata.combining(each))
     return " ".join(name.translate(SIGNS).casefold().split())[:FOLDED_LENGTH_MAX]
+
+
+def _composed(kana: re.Match[str]) -> str:
+    return unicodedata.normalize("NFC", kana.group())
 
 
 def letter(name: str | None) -> str:
@@ -45,17 +50,25 @@ def under(wanted: str | None) -> str | None:
     return None if wanted is None else letter(wanted)
 
 
+def words(folded_name: str) -> list[str]:
+    """Return the words of a name, without the signs between them. Signs are words only of a name that has no others."""
+    parted = "".join(each if each.isalnum() or unicodedata.category(each)[0] == "M" else " " for each in folded_name)
+    return parted.split() or folded_name.split()
+
+
 def word_starts(folded_name: str) -> set[str]:
-    """Give what is left of a name from each of its words on: the start of any of these finds it."""
-    words = islice(WORD.finditer(folded_name), WORDS_MAX)
-    return {folded_name[start:][:START_LENGTH_MAX] for start in (0, *(word.start() for word in words)) if folded_name}
+    """Return what is left of a name from each of its words on: the start of any of these finds it."""
+    found = words(folded_name)
+    return {" ".join(found[start:])[:START_LENGTH_MAX] for start in range(min(len(found), WORDS_MAX))}
 
 
 def search_range(query: str | None) -> tuple[str | None, str | None]:
-    """Give two ends, between which lie the starts that begin with the query.
+    """Return two ends, between which lie the starts that begin with the query: none if nothing of it is left over.
 
     LIKE would do, but under row level security Postgres uses an index only for operators that it knows to be
     leakproof.
     """
-    start = folded(query)[:START_LENGTH_MAX]
-    return (start, start + LAST) if start else (None, None)
+    if query is None or not query.strip():
+        return None, None
+    start = " ".join(words(folded(query)))[:START_LENGTH_MAX]
+    return start, start and start + LAST

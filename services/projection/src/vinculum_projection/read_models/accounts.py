@@ -137,7 +137,7 @@ async def list_accounts(
     read.may_search_personal(query, letter)
     page = (*paging.after("", NIL), paging.limit + 1, under(letter), manager, archived)
     first, last = search_range(query)
-    found = await (read.rows(FOUND, *page, first, last) if first else read.rows(LISTED, *page))
+    found = await (read.rows(FOUND, *page, first, last) if first is not None else read.rows(LISTED, *page))
     rows = await read.rows(ACCOUNTS, [row["account_id"] for row in found])
     return await read.page(Account, rows, paging, ("folded_name", "id"))
 

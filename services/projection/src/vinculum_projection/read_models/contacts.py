@@ -202,7 +202,7 @@ async def list_contacts(
     reached = None if email is None else [row["contact_id"] for row in await read.rows(REACHED, comparable(email))]
     page = (*paging.after("", NIL), paging.limit + 1, under(letter), reached)
     first, last = search_range(query)
-    found = await (read.rows(FOUND, *page, first, last) if first else read.rows(LISTED, *page))
+    found = await (read.rows(FOUND, *page, first, last) if first is not None else read.rows(LISTED, *page))
     rows = await read.rows(CONTACTS, [row["contact_id"] for row in found])
     return await read.page(Contact, rows, paging, ("folded_name", "id"))
 
