@@ -29,7 +29,7 @@ from support.notifier import settings_for
 from vinculum_notifier import headers, languages
 from vinculum_notifier.headers import UnsafeHeaderError
 from vinculum_notifier.known import Account, Contact, Known, Record, Tenant
-from vinculum_notifier.rendering import render
+from vinculum_notifier.rendering import isolated, render, unturned
 from vinculum_notifier.routing import RECORD_MAILS, Addressee, MailTopic, Notification
 from vinculum_notifier.settings import Settings
 from vinculum_notifier.unsubscribe import unsubscribe_url
@@ -217,7 +217,8 @@ def test_whatever_a_name_is_made_of_it_is_read_back_and_adds_nothing(
         assert len(line) <= (76 if b"=?utf-8?" in line else 998)
     assert all(len(word) <= 75 for word in re.findall(rb"=\?utf-8\?\S*", block))
 
-    shown, subject = " ".join(name.split()), " ".join(f"Invoice {number} from {name}".split())
+    shown = " ".join(unturned(name).split())
+    subject = " ".join(f"Invoice {isolated(number)} from {isolated(name)}".split())
     message = message_from_bytes(raw)
     assert message.keys() == HEADERS
     for header, expected in MAILBOXES.items():
@@ -271,7 +272,7 @@ def test_every_address_that_is_accepted_can_be_written_to(local: str) -> None:
 
 
 def test_an_address_beyond_ascii_is_written_as_it_is(settings: Settings) -> None:
-    message = written(due("invoice_sent", "josé@exämple.com"), knowing(), settings)
+    message = written(due("invoice_sent", "josé@EXÄMPLE.com"), knowing(), settings)
     assert "\r\nTo: josé@exämple.com\r\n".encode() in message
 
 
@@ -348,6 +349,15 @@ def test_a_name_turns_nothing_around(settings: Settings) -> None:
     """What is written from right to left is isolated, and overrides are left out."""
     text, _ = texts(parsed(due("invoice_sent"), knowing(account="\u202eevil עברית\u2069"), settings))
     assert "\nAccount: \u2068evil עברית\u2069\n" in text
+
+
+def test_a_name_turns_nothing_around_in_a_header(settings: Settings) -> None:
+    known = knowing(tenant="Rossi \u202egro.live\u2066 \u05d0")
+    known.put(f"record/{RECORD}", Record(type="invoice", number="7 \u202egnp.exe"))
+    mail = parsed(due("invoice_sent"), known, settings)
+    assert mail["Subject"] == "Invoice 7 gnp.exe from \u2068Rossi gro.live \u05d0\u2069"
+    for header in ("From", "Reply-To"):
+        assert mail[header].addresses[0].display_name == "Rossi gro.live \u05d0"
 
 
 def test_names_are_text_in_every_part(settings: Settings) -> None:

@@ -58,7 +58,8 @@ def worded(mail: Notification, known: Known, settings: Settings, unsubscribe_url
     templates = languages.templates(locale.language)
     words = templates.get_template(f"mails/{mail.template}.jinja")
     values = facts(mail, known, settings, locale)
-    subject = vars(words.make_module(values))["subject"]
+    beside = {name: isolated(value) if name in FOREIGN else value for name, value in values.items()}
+    subject = vars(words.make_module(beside))["subject"]
     values = {name: inert(value) if name in FOREIGN else value for name, value in values.items()}
     values |= vars(words.make_module(values)) | {"unsubscribe_url": unsubscribe_url}
     text, html = (templates.get_template(layout).render(values) for layout in ("mail.txt", "mail.html"))
@@ -70,7 +71,7 @@ def header_fields(
 ) -> dict[str, str]:
     """Return the headers that the mail is to have, as they are written."""
     fields = {
-        "From": headers.mailbox("From", known.tenant.name, settings.mail_from),
+        "From": headers.mailbox("From", unturned(known.tenant.name), settings.mail_from),
         "To": headers.addr_spec(mail.addressee.address),
         "Subject": headers.text("Subject", subject),
         "Date": rfc5322(now),
@@ -80,7 +81,7 @@ def header_fields(
         "X-Vinculum-Topic": mail.topic,
     }
     if known.tenant.reply_to:
-        fields["Reply-To"] = headers.mailbox("Reply-To", known.tenant.name, known.tenant.reply_to)
+        fields["Reply-To"] = headers.mailbox("Reply-To", unturned(known.tenant.name), known.tenant.reply_to)
     if mail.traceparent:
         fields["Traceparent"] = mail.traceparent
     if unsubscribe_url:
@@ -150,14 +151,22 @@ def facts_of_record(record: Record | None, locale: Locale) -> dict[str, str | No
 def inert(text: str | None) -> str | None:
     """Return a name that no mail program makes a link of, and that turns no text beside it around.
 
-    A zero-width space parts what looks like a link; it stays out of numbers, which are copied into payments. What is
-    written from right to left is isolated.
+    A zero-width space parts what looks like a link; it stays out of numbers, which are copied into payments.
     """
+    return isolated(text and re.sub(r"([.:@])(?=[^\W\d_]{2}|/)", "\\1\u200b", text))
+
+
+def isolated(text: str | None) -> str | None:
+    """Return a name that turns no text beside it around: what is written from right to left is isolated."""
     if not text:
         return text
-    parted = re.sub(r"([.:@])(?=[^\W\d_]{2}|/)", "\\1\u200b", text)
-    still = parted.translate(dict.fromkeys(BIDI_CONTROLS))
-    return f"{FIRST_STRONG_ISOLATE}{still}{POP_ISOLATE}" if any(map(is_right_to_left, still)) else still
+    text = unturned(text)
+    return f"{FIRST_STRONG_ISOLATE}{text}{POP_ISOLATE}" if any(map(is_right_to_left, text)) else text
+
+
+def unturned(text: str) -> str:
+    """Return a text without characters that change the direction of others."""
+    return text.translate(dict.fromkeys(BIDI_CONTROLS))
 
 
 def is_right_to_left(character: str) -> bool:
