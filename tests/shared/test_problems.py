@@ -103,6 +103,16 @@ def test_an_error_of_a_key_is_where_the_key_is() -> None:
     assert [error["pointer"] for error in invalid(refused.value.errors()).facts["errors"]] == ["/ids/a~1b~0"]
 
 
+def test_a_list_is_not_too_short_because_of_faults_in_it() -> None:
+    class Numbers(BaseModel):
+        numbers: tuple[int, ...] = Field(min_length=1)
+
+    for numbers, expected in ((["x"], ["/numbers/0"]), ([], ["/numbers"])):
+        with pytest.raises(ValidationError) as refused:
+            Numbers.model_validate({"numbers": numbers})
+        assert [error["pointer"] for error in invalid(refused.value.errors()).facts["errors"]] == expected
+
+
 def test_pointers_escape_what_json_pointers_do() -> None:
     assert pointer(["a/b", "c~d", 0]) == "/a~1b/c~0d/0"
 

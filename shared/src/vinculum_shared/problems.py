@@ -237,7 +237,7 @@ ERROR_CODES: Final = {"extra_forbidden": UnknownField.code}
 
 def invalid(errors: Iterable[Mapping[str, Any]], elsewhere: Iterable[FieldError] = ()) -> Invalid:
     """Give the problem that pydantic's errors about a body amount to, with those found elsewhere in the request."""
-    every = [*errors]
+    every = _without_false_counts([*errors])
     found = [
         FieldError(
             pointer=pointer(_place(e["loc"])), code=ERROR_CODES.get(e["type"], e["type"]), detail=wording.detail(e)
@@ -247,6 +247,12 @@ def invalid(errors: Iterable[Mapping[str, Any]], elsewhere: Iterable[FieldError]
     found += elsewhere
     detail = f"{len(every):,} values can't be accepted; these are the first." if len(every) > ERRORS_MAX else None
     return (UnknownField if any(e["code"] == UnknownField.code for e in found) else Invalid)(detail, errors=found)
+
+
+def _without_false_counts(errors: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Leave out that a list is too short where it has faults itself: pydantic counts only a tuple's valid items."""
+    within = {tuple(error["loc"][:depth]) for error in errors for depth in range(len(error["loc"]))}
+    return [error for error in errors if error["type"] != "too_short" or tuple(error["loc"]) not in within]
 
 
 def _place(loc: Sequence[str | int]) -> Sequence[str | int]:

@@ -41,7 +41,11 @@ class TestRegistration:
         Case().refused(CreateContact(), TenantNotFound)
 
     @pytest.mark.parametrize(
-        "url", ["portal.example.com", "ftp://example.com", "https://a b", "https://x/?a=b", "https://x/\0"]
+        "url",
+        [
+            *("portal.example.com", "ftp://example.com", "https://a b", "https://x/?a=b", "https://x/\0"),
+            *("https://bank.example@x", "https://u:p@x/", "https://x\u202e/moc", "https://x/a\u200bb", "https://a\\@x"),
+        ],
     )
     def test_takes_a_portal_url_that_mail_can_lead_to(self, url: str) -> None:
         with pytest.raises(ValidationError, match="portal_url"):

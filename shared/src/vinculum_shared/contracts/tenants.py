@@ -1,7 +1,7 @@
 """Firms that use Vinculum, and the rules each of them has chosen."""
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -82,9 +82,12 @@ def _ascii(address: str) -> str:
 ReplyTo = Annotated[Address, AfterValidator(_ascii)]
 
 
+PORTAL_URL_LENGTH_MAX: Final = 2000  # characters
+
+
 class TenantSettings(Value):
     name: Name
-    portal_url: str | None = Field(default=None, max_length=2000, pattern=WEB_ADDRESS)
+    portal_url: str | None = Field(default=None, max_length=PORTAL_URL_LENGTH_MAX, pattern=WEB_ADDRESS)
     locale: Locale = "en"
     reply_to: ReplyTo | None = added()
     """Where replies to the tenant's mail go: an address of the firm, not of one person in it."""

@@ -1,9 +1,18 @@
 """Tenants: registration, settings, and the change of their rules."""
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import BeforeValidator, Field, JsonValue, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
 
 from vinculum_command.domain.commands import Caution, Command, Decision, Needs, PolicyViolations, Rejections, new_id
 from vinculum_command.domain.heads.staff import StaffUser
@@ -15,6 +24,7 @@ from vinculum_command.domain.standards import Locale
 from vinculum_shared.contracts.addresses import NewAddress, check
 from vinculum_shared.contracts.staff import StaffUserAdded
 from vinculum_shared.contracts.tenants import (
+    PORTAL_URL_LENGTH_MAX,
     Policy,
     PolicyChanged,
     Profile,
@@ -23,9 +33,23 @@ from vinculum_shared.contracts.tenants import (
     TenantRegistered,
     TenantSettings,
 )
-from vinculum_shared.contracts.values import Input, Name, StaffId, TenantId
+from vinculum_shared.contracts.values import INVISIBLE, WEB_ADDRESS, Input, Name, StaffId, TenantId
 
 NewReplyTo = Annotated[ReplyTo, BeforeValidator(check)]
+
+
+def _honest(url: str) -> str:
+    """Refuse what shows another address than the one that a browser opens."""
+    if "@" in url.split("/", 3)[2]:
+        raise ValueError("Give the address without a user name or password.")
+    if re.search(f"[{INVISIBLE}]", url):
+        raise ValueError("Remove the invisible characters.")
+    return url
+
+
+NewPortalUrl = Annotated[
+    str, StringConstraints(max_length=PORTAL_URL_LENGTH_MAX, pattern=WEB_ADDRESS), AfterValidator(_honest)
+]
 
 
 class PolicyTerms(Input):
@@ -58,6 +82,7 @@ class RegisterTenant(TenantSettings, PolicyTerms, Command):
     RAISES: ClassVar[Rejections] = (IdTaken,)
 
     tenant: TenantId
+    portal_url: NewPortalUrl | None = None
     locale: Locale = "en"
     reply_to: NewReplyTo | None = None
     admin: FirstAdmin
@@ -82,6 +107,7 @@ class ChangeTenant(TenantSettings, Command):
 
     tenant: TenantId
     name: Name = ""
+    portal_url: NewPortalUrl | None = None
     locale: Locale = "en"
     reply_to: NewReplyTo | None = None
 
