@@ -10,7 +10,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from vinculum_shared.contracts.addresses import PLAIN, PLAIN_LENGTH_MAX, NewAddress, address_hash, comparable
+from vinculum_shared.contracts.addresses import PLAIN, PLAIN_LENGTH_MAX, NewAddress, address_hash, comparable, mailable
 from vinculum_shared.contracts.values import INVISIBLE
 
 pytestmark = pytest.mark.unit
@@ -89,6 +89,22 @@ def test_what_is_not_an_address_is_refused_in_words(address: str) -> None:
     said = reason(address)
     assert said
     assert re.fullmatch(r"[A-Z].*\.", said)
+
+
+@pytest.mark.parametrize(
+    ("typed", "mailed"),
+    [
+        ("Bo@Example.COM", "Bo@Example.COM"),
+        ("bo@xn--mnchen-3ya.example", "bo@xn--mnchen-3ya.example"),
+        ("info@MÜLLER.de", "info@xn--mller-kva.de"),
+        ("a@\ufb01.example", "a@fi.example"),
+        ("ユーザー@例え。jp.com", "ユーザー@例え.jp.com"),
+        ("é@EXÄMPLE.com", "é@exämple.com"),
+        ("büro", "büro"),
+    ],
+)
+def test_mail_goes_to_a_domain_in_the_form_of_idna(typed: str, mailed: str) -> None:
+    assert mailable(typed) == mailed
 
 
 @pytest.mark.parametrize(

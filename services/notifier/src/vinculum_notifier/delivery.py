@@ -21,7 +21,7 @@ import structlog
 
 from vinculum_notifier import ledger, metrics
 from vinculum_notifier.database import worker_pool
-from vinculum_notifier.headers import UnsafeHeaderError
+from vinculum_notifier.headers import UnsafeHeaderError, addr_spec
 from vinculum_notifier.known import look
 from vinculum_notifier.ledger import RETRY_FOR, Claimed, Turns
 from vinculum_notifier.outcomes import Failure
@@ -174,7 +174,7 @@ class Deliverer:
             if not await ledger.begin(self.pool, begun, message_id(begun.mail, self.settings)):
                 return
             attempt = begun
-            verdict = await self.server.send(begun.mail.addressee.address, written.message)
+            verdict = await self.server.send(addr_spec(begun.mail.addressee.address), written.message)
             if verdict.kind != "unclear":
                 attempt = begun.cleared()
         except OUTAGE:

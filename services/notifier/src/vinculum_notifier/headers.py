@@ -11,7 +11,7 @@ from email.policy import default
 from email.utils import formataddr
 from typing import Final
 
-from vinculum_shared.contracts.addresses import ENCODED_WORD
+from vinculum_shared.contracts.addresses import ENCODED_WORD, mailable
 
 ENCODED_LINE: Final = 76  # characters, in a field with encoded words (RFC 2047, 2)
 LONGEST_LINE: Final = 998  # RFC 5322, 2.1.1
@@ -37,7 +37,8 @@ def mailbox(name: str, display_name: str, address: str) -> str:
 
 
 def addr_spec(address: str) -> str:
-    """Return the address itself. Raise UnsafeHeaderError if it would be read as another one, or as several."""
+    """Return an address as it is mailed to. Raise UnsafeHeaderError if it would be read as another one, or several."""
+    address = mailable(address)
     try:
         read = default.header_factory("To", address).addresses
     except (ValueError, IndexError, MessageError) as error:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Annotated, Final
 
 import email_validator
-from email_validator import EmailNotValidError, validate_email
+from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
@@ -38,8 +38,21 @@ def comparable(address: str) -> str:
     if _plain(address):
         return address.lower()
     with suppress(EmailNotValidError):
-        address = _normalized(address)
+        address = _validated(address).normalized
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", address).lower())
+
+
+def mailable(address: str) -> str:
+    """Return an address as mail servers take it: with a domain in IDNA's form, in ASCII if that is all there is to it.
+
+    What was stored earlier and is no address stays as it is.
+    """
+    if address.isascii():
+        return address
+    with suppress(EmailNotValidError):
+        validated = _validated(address)
+        return validated.ascii_email or validated.normalized
+    return address
 
 
 def address_hash(key: bytes, address: str) -> str:
@@ -65,7 +78,7 @@ def _fault(address: str) -> str | None:
     if ENCODED_WORD in address:
         return 'An email address can\'t have "=?", which mail programs read as the start of encoded text.'
     try:
-        _normalized(address)
+        _validated(address)
     except EmailNotValidError as error:
         return str(error)
     return None
@@ -80,8 +93,8 @@ def _plain(address: str) -> bool:
 
 
 @lru_cache(maxsize=16_384)
-def _normalized(address: str) -> str:
-    return validate_email(address, check_deliverability=False, strict=True).normalized
+def _validated(address: str) -> ValidatedEmail:
+    return validate_email(address, check_deliverability=False, strict=True)
 
 
 NewAddress = Annotated[Address, BeforeValidator(check)]

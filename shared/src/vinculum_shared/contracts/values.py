@@ -112,7 +112,7 @@ _NOT_IN_ADDRESSES: Final = r"""\s@<>()\[\],;:\\"\x00-\x1f\x7f-\x9f"""
 ADDRESS: Final = rf"^[^{_NOT_IN_ADDRESSES}]{{1,64}}@[^{_NOT_IN_ADDRESSES}.]+(\.[^{_NOT_IN_ADDRESSES}.]+)+$"
 ADDRESS_LENGTH_MAX: Final = 254
 Address = Annotated[str, StringConstraints(max_length=ADDRESS_LENGTH_MAX, pattern=ADDRESS)]
-"""An email address as it was typed. Mail goes to just this; `login/…` compares its canonical form."""
+"""An email address as it was typed. Mail goes to `addresses.mailable`, and `addresses.comparable` is what counts."""
 ADDRESS_HASH: Final = "^[0-9a-f]{64}$"
 AddressHash = Annotated[str, StringConstraints(max_length=64, pattern=ADDRESS_HASH)]
 
