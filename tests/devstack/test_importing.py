@@ -109,12 +109,12 @@ async def test_the_committees_come_in_whole_and_again_without_a_change(service: 
     """And the accounts that are related through the busiest treasurer are those that the file tells."""
     firm = await tenant(service, tmp_path, "teamleader")
     table = Table(COMMITTEES, delimiter="|", header=SAMPLES / "fec" / "cm_header_file.csv")
-    assert counts(await firm.imports(table)) == (15_536, 11_092, 14_717, 0, 0)
+    assert counts(await firm.imports(table)) == (15_536, 11_090, 14_717, 0, 0)
 
     treasurers = {
-        id_: treasurer
+        id_: treasurer.strip()
         for id_, _, treasurer, *_ in (line.split("|") for line in COMMITTEES.read_text("ascii").splitlines())
-        if treasurer
+        if treasurer.strip()
     }
     (busiest, most), *_ = Counter(treasurers.values()).most_common(1)
     assert (busiest, most) == ("DATWYLER, THOMAS", 206)
@@ -152,8 +152,11 @@ async def test_an_account_is_known_by_its_external_id_and_without_one_by_its_nam
     await firm.service.account(name="Acme")
     named = "Account,Id\nAcme,\nAcme,\nAcme ,\nacme,\n"
     columns = {"Account": "account.name", "Id": "account.external_id"}
-    assert counts(await firm.imports(named, mapping=columns)) == (2, 0, 0, 2, 0)
+    assert counts(await firm.imports(named, mapping=columns)) == (1, 0, 0, 3, 0)
     assert counts(await firm.imports("Account,Id\nAcme,1\nAcme,2\nOther,2\n", mapping=columns)) == (2, 0, 0, 1, 0)
+    done = await firm.imports("Account,Id\nAcme,\nAcme,1\n", mapping=columns)
+    assert [(each.line, each.reason) for each in done.refused] == [(2, "ambiguous: 3 accounts have this name")]
+    assert done.unchanged == 1
 
 
 async def test_a_contact_is_known_by_an_address_and_without_one_by_the_exact_name(
@@ -163,7 +166,35 @@ async def test_a_contact_is_known_by_an_address_and_without_one_by_the_exact_nam
     await firm.service.contact("bo@example.com", last_name="Lind")
     rows = "First,Last,Mail\nBo,Lind,\nRobert,Lind,BO@example.com\nBo,Lind,other@example.com\nBo, Lind,\n"
     columns = {"First": "contact.first_name", "Last": "contact.last_name", "Mail": "contact.email"}
-    assert counts(await firm.imports(rows, mapping=columns)) == (0, 2, 0, 2, 0)
+    assert counts(await firm.imports(rows, mapping=columns)) == (0, 1, 0, 2, 1)
+
+
+async def test_a_row_that_several_contacts_match_is_refused_as_ambiguous(service: Service, tmp_path: Path) -> None:
+    """Unless one of them is linked to its account already, as by an earlier import of the same file."""
+    firm = await tenant(service, tmp_path, "teamleader")
+    columns = MAP | {"Mail": "contact.email"}
+    rows = "Account,Contact,Mail\nOne,Bo,\nTwo,Bo,bo@example.com\nThree,Bo,\n"
+    for expected in ((2, 2, 2, 0, 1), (0, 0, 0, 2, 1)):
+        done = await firm.imports(rows, mapping=columns)
+        assert counts(done) == expected
+        assert [(each.line, each.reason) for each in done.refused] == [(4, "ambiguous: 2 contacts have this name")]
+
+
+async def test_rows_that_an_address_makes_one_contact_of_are_counted(service: Service, tmp_path: Path) -> None:
+    firm = await tenant(service, tmp_path, "teamleader")
+    columns = MAP | {"Mail": "contact.email"}
+    rows = (
+        "Account,Contact,Mail\nOne,Bo,a@example.com\nTwo,Al,A@example.com\nOne,Bo,a@example.com\nTwo,,a@example.com\n"
+    )
+    done = await firm.imports(rows, mapping=columns)
+    assert (counts(done), done.merged) == ((2, 1, 2, 2, 0), 1)
+    assert str(done).endswith("0 were refused; 1 had the address of a contact with another name")
+
+
+def test_blanks_around_a_cell_do_not_count_and_null_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "file.csv").write_text("Account,Contact\n Acme\u00a0,\u00a0Bo \n\u00a0NULL ,\u2003\n")
+    found = [dict(row.fields) for row in Table(tmp_path / "file.csv", mapping=MAP).rows()]
+    assert found == [{"account.name": ("Acme",), "contact.name": ("Bo",)}, {}]
 
 
 async def test_a_second_account_is_refused_where_a_contact_may_have_only_one(service: Service, tmp_path: Path) -> None:

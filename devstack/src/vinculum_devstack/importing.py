@@ -49,12 +49,14 @@ class Batch:
     rows: int = 0
     events: Counter[str] = field(default_factory=Counter)
     unchanged: int = 0
+    merged: int = 0
     refused: list[Refusal] = field(default_factory=list)
 
     def add(self, other: "Batch") -> None:
         self.rows += other.rows
         self.events += other.events
         self.unchanged += other.unchanged
+        self.merged += other.merged
         self.refused += other.refused
 
     def __str__(self) -> str:
@@ -62,6 +64,7 @@ class Batch:
             f"{self.rows:,} rows: {self.events['AccountCreated']:,} accounts and {self.events['ContactCreated']:,} "
             f"contacts created, {self.events['ContactLinked']:,} links made; "
             f"{self.unchanged:,} rows changed nothing, {len(self.refused):,} were refused"
+            f"{f'; {self.merged:,} had the address of a contact with another name' if self.merged else ''}"
         )
 
 
@@ -78,6 +81,9 @@ def import_file(
     encoding: Annotated[str, typer.Option(help="How the file is encoded.")] = "utf-8-sig",
 ) -> None:
     """Bring accounts, contacts and links into a tenant from a CSV file. What is there already stays as it is.
+
+    Blanks around a cell don't count, and a cell with NULL is empty. A row without an address or an external id that
+    several contacts or accounts match by name is refused as ambiguous.
 
     A row that is refused is told with its reason, and is no failure: the others are carried out, the exit code is 0.
     """
@@ -198,7 +204,9 @@ def _settle(known: Known, planned: Iterable[Planned], answers: Iterable[dict[str
         batch.rows += 1
         if refused:
             batch.refused.append(Refusal(each.row.line, each.fault or _reason(answer)))
-        elif answer["events"] and "replayed" not in answer:
+            continue
+        batch.merged += each.merged
+        if answer["events"] and "replayed" not in answer:
             batch.events.update(event["type"] for event in answer["events"])
         else:
             batch.unchanged += 1

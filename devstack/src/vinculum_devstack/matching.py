@@ -53,13 +53,17 @@ Thing = UUID | Pair  # an account, a contact, or the link between them
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A row, and the line of a batch that makes what is missing; without one, nothing is."""
+    """A row, and the line of a batch that makes what is missing; without one, nothing is.
+
+    `merged`: it is about a contact with its address, who has another name.
+    """
 
     row: Row
     fault: str | None = None
     line: bytes | None = None
     makes: frozenset[Thing] = frozenset()
     relies_on: frozenset[Thing] = frozenset()
+    merged: bool = False
 
 
 class Known:
@@ -101,10 +105,17 @@ class Known:
     def plan(self, row: Row) -> Planned:
         """Say what has to be made for a row, and count on it from now on."""
         account_keys, contact_keys = _keys(row)
-        account_id, contact_id = self._find(account_keys), self._find(contact_keys)
-        fault = row.fault or (None if account_id or contact_id else "it names neither an account nor a contact")
+        accounts, contacts = self._find(account_keys), self._find(contact_keys)
+        if len(accounts) == 1 and len(contacts) > 1:  # the one that the row has linked before, if it has
+            contacts = [each for each in contacts if (accounts[0], each) in self._things] or contacts
+        fault = row.fault or _ambiguous(accounts, account_keys) or _ambiguous(contacts, contact_keys)
         if fault:
-            return Planned(row, fault)
+            return Planned(row, fault, relies_on=frozenset(accounts + contacts))
+        account_id, contact_id = next(iter(accounts), None), next(iter(contacts), None)
+        if not (account_id or contact_id):
+            return Planned(row, "it names neither an account nor a contact")
+        name = next((key for key in contact_keys if key.startswith("contact/name/")), None)
+        merged = bool(name and contact_id in self._things and contact_id not in self._ids[name])
         about: set[Thing] = {id_ for id_ in (account_id, contact_id) if id_}
         if account_id and contact_id:
             about.add((account_id, contact_id))
@@ -114,7 +125,7 @@ class Known:
                 self._add(id_, keys)
         self._things |= makes
         command = _command(row, account_id, contact_id, makes)
-        return Planned(row, None, self._line(command) if command else None, makes, frozenset(about - makes))
+        return Planned(row, None, self._line(command) if command else None, makes, frozenset(about - makes), merged)
 
     def forget(self, planned: Planned) -> None:
         """Count no more on what was refused."""
@@ -124,12 +135,11 @@ class Known:
                 for keys in _keys(planned.row):
                     self._drop(thing, keys)
 
-    def _find(self, keys: list[str]) -> UUID | None:
-        """Give the id of what has the first key, or will have."""
+    def _find(self, keys: list[str]) -> list[UUID]:
+        """Return the ids of all that have the first key, or of what will have it."""
         if not keys:
-            return None
-        ids = self._ids.get(keys[0])
-        return ids[0] if ids else uuid5(NAMESPACE, f"{self._tenant}/{keys[0]}")
+            return []
+        return list(dict.fromkeys(self._ids.get(keys[0], ()))) or [uuid5(NAMESPACE, f"{self._tenant}/{keys[0]}")]
 
     def _add(self, id_: UUID, keys: Iterable[str]) -> None:
         self._things.add(id_)
@@ -205,6 +215,13 @@ def _keys(row: Row) -> tuple[list[str], list[str]]:
         list(_account_keys(row.get("account.name"), row.get("account.external_id"))),
         list(_contact_keys(" ".join(filter(None, names)), row.fields.get("contact.email", ()))),
     )
+
+
+def _ambiguous(found: list[UUID], keys: list[str]) -> str | None:
+    if len(found) < 2:  # noqa: PLR2004
+        return None
+    kind, known_by, _ = keys[0].split("/", 2)
+    return f"ambiguous: {len(found):,} {kind}s have this {known_by.replace('_', ' ')}"
 
 
 def _profile_keys(account: AccountProfile) -> Iterator[str]:

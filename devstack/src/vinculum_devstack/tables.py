@@ -62,7 +62,7 @@ PRESETS: Final[tuple[Mapping[str, str], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`fields` has those that aren't empty, else as they stand in the file. With a `fault`, the row can't be read."""
+    """`fields` has those that aren't empty, without blanks around them. With a `fault`, the row can't be read."""
 
     line: int
     fields: Mapping[str, tuple[str, ...]]
@@ -156,7 +156,7 @@ def _row(line: int, cells: list[str], fields: list[str | None]) -> Row:
         return Row(line, {}, f"it has {len(cells)} cells, and the header {len(fields)}")
     found: dict[str, tuple[str, ...]] = {}
     for field, cell in zip(fields, cells, strict=True):
-        if field and cell.strip() not in EMPTY:
-            value = cell if field.startswith(DETAIL) else CONTROLS.sub(" ", cell)
+        value = (cell if field and field.startswith(DETAIL) else CONTROLS.sub(" ", cell)).strip()
+        if field and value not in EMPTY:
             found[field] = (*found.get(field, ()), value)
     return Row(line, found)
