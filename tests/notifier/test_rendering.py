@@ -52,7 +52,7 @@ NAMES: Final = st.one_of(
     st.lists(st.sampled_from(PIECES), min_size=1, max_size=20).map("".join),
     st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=500),
     st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Zl", "Zp")), min_size=1, max_size=500),
-).filter(lambda name: not name.isspace())
+).filter(lambda name: unturned(name).strip())
 MAILBOXES: Final = {"From": "notices@vinculum.example", "Reply-To": "office@rossi.example"}
 HEADERS: Final = [
     *("From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "X-Vinculum-Event", "X-Vinculum-Topic"),
@@ -204,6 +204,7 @@ def test_the_message_id_depends_on_event_recipient_and_topic_alone(settings: Set
 @example("a" * 500, "a" * 500)
 @example('"' * 500, "17")
 @example("Rossi:;", "17")
+@example("\u202e \u05d0", "\u2066 a")
 def test_whatever_a_name_is_made_of_it_is_read_back_and_adds_nothing(
     settings: Settings, name: str, number: str
 ) -> None:
