@@ -157,6 +157,21 @@ async def test_a_refused_sender_is_not_held_against_the_address(notifier: Notifi
     assert sorted(reason for _, _, reason in await notifier.outcomes()) == ["preference", "rejected"]
 
 
+@pytest.mark.parametrize("at", ["sender", "recipient"])
+async def test_what_the_operator_has_to_mend_fails_no_mail(notifier: Notifier, mails: MailServer, at: str) -> None:
+    """The sender is refused, or the login: nobody's address is at fault, and the mail is tried again."""
+    firm = Billing.with_addresses("anna@example.com")
+    refusal = "550 5.1.0 sender rejected" if at == "sender" else "530 5.7.0 Authentication required"
+    (mails.to_sender if at == "sender" else mails.to_recipient["anna@example.com"]).append(refusal)
+    firm.remind()
+    await notifier.apply(firm.log)
+    await notifier.deliver()
+    (row,) = await notifier.ledger()
+    assert (row["outcome"], row["reply"]) == ("queued", refusal[:9])
+    await notifier.deliver()
+    assert await notifier.outcomes() == [("anna@example.com", "sent", "preference")]
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("answer", [CUT, "421 4.3.2 shutting down"])
 async def test_a_mail_whose_acceptance_was_not_heard_is_sent_again_under_the_same_id(

@@ -24,6 +24,8 @@ class MailServer:
     url: SecretStr
     taken: list[tuple[str, bytes]] = field(default_factory=list)
     """Recipient and mail, as often as it was accepted."""
+    to_sender: list[str] = field(default_factory=list)
+    """The answers to MAIL, one after the other; then any sender is accepted."""
     to_recipient: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """By address, the answers to RCPT, one after the other; then the address is accepted."""
     to_data: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -44,6 +46,14 @@ class MailServer:
     async def handle_NOOP(self, _server: SMTP, _session: Session, _envelope: Envelope, _: str) -> str:  # noqa: N802
         if not self.answers_noop:
             await asyncio.Event().wait()
+        return TAKEN
+
+    async def handle_MAIL(  # noqa: N802
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        if self.to_sender:
+            return self.to_sender.pop(0)
+        envelope.mail_from = address
         return TAKEN
 
     async def handle_RCPT(  # noqa: N802  the name is aiosmtpd's

@@ -113,7 +113,7 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs
     if as_json:
         typer.echo(json.dumps(found))
     else:
-        metrics = found.pop("metrics") or {}
+        metrics = found.pop("metrics", None) or {}
         for name, value in [*found.items(), *((f"{service} metrics", url) for service, url in metrics.items())]:
             typer.echo(f"{name:<18} {value or '-'}")
         for name, log in stack.ended(data_folder()).items():

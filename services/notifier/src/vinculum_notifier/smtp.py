@@ -21,6 +21,7 @@ ENVELOPE_SECONDS: Final = 10.0
 DATA_SECONDS: Final = 30.0
 CLOSING: Final = 421
 PERMANENT: Final = 500
+OURS_TO_MEND: Final = (530, 534, 535, 538)  # RFC 4954: the server wants another login, whoever the recipient is
 
 # RFC 3463, 5.1.x: the address is at fault. 5.1.7 and 5.1.8 mean the sender's.
 NO_SUCH_ADDRESS: Final = re.compile(r"5\.1\.(?!7\b|8\b)\d+")
@@ -94,12 +95,14 @@ async def hand_over(connection: aiosmtplib.SMTP, sender: str, to: str, message: 
     utf8 = () if to.isascii() else ("SMTPUTF8",)
     if utf8 and not connection.supports_extension("SMTPUTF8"):
         return Verdict("unsupported_address", "SMTPUTF8")
+    sender_taken = False
     try:
         async with asyncio.timeout(ENVELOPE_SECONDS):
             await connection.mail(sender, options=utf8, encoding="utf-8")
+            sender_taken = True
             await connection.rcpt(to, encoding="utf-8")
     except SMTPResponseException as error:
-        return answered(error)
+        return answered(error) if sender_taken else Verdict("deferred", told(error))
     except (SMTPException, OSError) as error:
         return Verdict("deferred", told(error))
     try:
@@ -115,7 +118,7 @@ async def hand_over(connection: aiosmtplib.SMTP, sender: str, to: str, message: 
 
 def answered(error: SMTPResponseException) -> Verdict:
     reply = told(error)
-    if error.code < PERMANENT:
+    if error.code < PERMANENT or error.code in OURS_TO_MEND:
         return Verdict("deferred", reply)
     return Verdict("no_such_address" if NO_SUCH_ADDRESS.search(reply) else "refused", reply)
 

@@ -14,7 +14,7 @@ from vinculum_shared.problems import Problem, Unavailable
 
 log = structlog.get_logger()
 
-CHECK_SECONDS_MAX: Final = 3.0
+CHECK_SECONDS_MAX: Final = 1.5  # less than an answer may take: of the projection, 2 s
 
 Check = Callable[[Request], Awaitable[None]]
 """Raises if what the service needs isn't there."""
