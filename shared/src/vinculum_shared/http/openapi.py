@@ -73,6 +73,7 @@ PROBLEM: Final[Schema] = {
     "title": "Problem",
     "description": "A problem (RFC 9457). `code` says which; its facts stand beside it.",
     "required": ["type", "title", "status", "detail", "code"],
+    "additionalProperties": True,  # generators for Go refuse what is neither named nor allowed
     "properties": {
         "type": {"type": "string", "format": "uri", "examples": ["urn:vinculum:problem:contact_already_linked"]},
         "title": {"type": "string", "description": "What the code means. The same for every problem of the code."},
@@ -245,7 +246,8 @@ def problem_of(problems: Iterable[type[Problem]]) -> Schema:
         "allOf": [
             {"$ref": SCHEMA.format(model="Problem")},
             {"type": "object", "properties": {"code": {"type": "string", "enum": codes}}},
-        ]
+        ],
+        "additionalProperties": True,
     }
 
 
