@@ -18,10 +18,12 @@ from starlette.routing import Route
 from support.billing import Billing
 from support.firms import an_email
 from support.http_server import served
+from support.log_server import LogServer
 from support.mail_server import MailServer
 from support.notifier import Notifier
 from support.waiting import until
 from vinculum_notifier.announcing import announce
+from vinculum_notifier.rebuild import rebuild
 from vinculum_notifier.unsubscribe import WISHES
 from vinculum_shared.contracts.contacts import ContactChanged, ContactProfile, EmailChanged
 from vinculum_shared.contracts.links import (
@@ -227,6 +229,22 @@ async def test_the_wish_is_told_to_the_command_service_until_it_answers(notifier
     address_hash = an_email("anna@example.com", primary=True).address_hash
     assert told[0] == f"/v1/accounts/{firm.account_id}/contacts/{firm.contact_id}/unsubscribe?tenant=acme"
     assert orjson.loads(told[1]) == {"topic": "invoice", "address_hash": address_hash}
+
+
+async def test_a_rebuild_tells_a_wish_again_which_the_log_may_have_lost(
+    notifier: Notifier, mails: MailServer, log: LogServer
+) -> None:
+    """With the key of the first time, so that a wish which the log still has changes nothing."""
+    firm, path = await mailed(notifier, mails)
+    await notifier.http.post(path)
+    async with commands(done(40), done(41)) as service:
+        await announced(notifier, service, count=1)
+        log.logs["acme"] = firm.log
+        assert await rebuild(notifier.settings, "acme") == 0
+        assert await later_reminder(notifier, firm) == "unsubscribed"
+        await announced(notifier, service, count=2)
+    (first, second) = service.got
+    assert first == second
 
 
 async def test_staff_may_turn_the_topic_on_again(notifier: Notifier, mails: MailServer) -> None:

@@ -27,6 +27,7 @@ POLL_SECONDS: Final = 1.0
 TIMEOUT_SECONDS: Final = 10.0
 RETRY_FIRST: Final = timedelta(seconds=15)  # longer than a command can take: it is the lease too
 RETRY_LONGEST: Final = timedelta(minutes=5)
+KEY_KNOWN_FOR: Final = timedelta(hours=71)  # one hour less than the command service keeps it
 NOTHING_LEFT: Final = frozenset({"account_not_found", "contact_not_found"})
 """Problems which say that there is nothing left to tell."""
 
@@ -39,6 +40,8 @@ class Announcement:
     """Takes the lease's first and longest length; returns a row."""
     answered: LiteralString
     """Takes the key, the idempotency key, the position and the problem."""
+    again: LiteralString
+    """Takes a tenant and an age; makes due what was answered and is younger than that."""
     key: tuple[str, ...]
     path: Callable[[Record], str]
     body: tuple[str, ...]

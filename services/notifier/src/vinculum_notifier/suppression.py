@@ -42,9 +42,13 @@ CLAIM: LiteralString = """
 ANSWERED: LiteralString = """
     UPDATE suppressed_address SET position = $4, refused = $5
     WHERE (tenant, address_hash, idempotency_key) = ($1, $2, $3)"""
+AGAIN: LiteralString = """
+    UPDATE suppressed_address SET position = NULL, refused = NULL, attempts = 0, next_attempt_at = now()
+    WHERE tenant = $1 AND position IS NOT NULL AND next_attempt_at > now() - $2::interval"""
 SUPPRESSIONS: Final = Announcement(
     CLAIM,
     ANSWERED,
+    AGAIN,
     key=("tenant", "address_hash"),
     path=lambda row: f"/v1/contacts/{row['contact_id']}/emails/{'release' if row['released'] else 'suppress'}",
     body=("address_hash",),

@@ -181,9 +181,13 @@ CLAIM: LiteralString = """
 ANSWERED: LiteralString = """
     UPDATE unsubscription SET position = $6, refused = $7
     WHERE (tenant, account_id, topic, address_hash, idempotency_key) = ($1, $2, $3, $4, $5)"""
+AGAIN: LiteralString = """
+    UPDATE unsubscription SET position = NULL, refused = NULL, attempts = 0, next_attempt_at = now()
+    WHERE tenant = $1 AND position IS NOT NULL AND next_attempt_at > now() - $2::interval"""
 WISHES: Final = Announcement(
     CLAIM,
     ANSWERED,
+    AGAIN,
     key=("tenant", "account_id", "topic", "address_hash"),
     path=lambda row: f"/v1/accounts/{row['account_id']}/contacts/{row['contact_id']}/unsubscribe",
     body=("address_hash", "topic"),
