@@ -235,6 +235,7 @@ class Deliverer:
             await ledger.settle(self.pool, claimed, "failed", exhausted, verdict)
         else:
             delay = retry_delay(claimed.attempts) * random.uniform(0.5, 1.0)  # noqa: S311  spreads load, keeps no secret
+            log.warning("mail_put_off", tenant=mail.tenant, notification_id=str(mail.id), code=verdict.reply)
             await ledger.postpone(self.pool, claimed, delay, "mail_server", verdict)
 
 

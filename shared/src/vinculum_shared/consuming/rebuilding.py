@@ -85,7 +85,10 @@ async def rebuild(
             f"The log or Postgres did not answer ({type(error).__name__}). The tenant is still held: rebuild it again."
         ) from error
     seconds = round(time.monotonic() - began, 3)
-    log.info("tenant_rebuilt", tenant=tenant, position=last.position if last else 0, seconds=seconds)
+    if last:
+        log.info("tenant_rebuilt", tenant=tenant, position=last.position, seconds=seconds)
+    else:
+        log.warning("tenant_not_in_the_log", tenant=tenant, seconds=seconds)
 
 
 async def apply_log(
