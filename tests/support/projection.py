@@ -16,6 +16,7 @@ from support.databases import on
 from support.events import Log
 from support.log_server import LogServer
 from support.tokens import Issuer
+from support.waiting import until
 from vinculum_projection.app import create_app
 from vinculum_projection.consume import apply
 from vinculum_projection.settings import Settings
@@ -90,6 +91,18 @@ class Projection:
     async def get(self, path: str, token: str, **query: Any) -> httpx2.Response:
         return checked(await self.http.get(path, params=query, headers={"Authorization": f"Bearer {token}"}))
 
+    async def answered(self, path: str, token: str, **query: Any) -> httpx2.Response:
+        """Ask until there is an answer: on a busy machine, what looks at very much is 503 at first."""
+        found: list[httpx2.Response] = []
+
+        async def is_answered() -> bool:
+            found.append(await self.get(path, token, **query))
+            return found[-1].status_code != httpx2.codes.SERVICE_UNAVAILABLE
+
+        await until(is_answered)
+        assert found[-1].status_code == httpx2.codes.OK, path
+        return found[-1]
+
     async def post(self, path: str, token: str) -> httpx2.Response:
         return await self.http.post(path, headers={"Authorization": f"Bearer {token}"})
 
@@ -98,8 +111,7 @@ class Projection:
         items: list[dict[str, Any]] = []
         cursor: dict[str, str] = {}
         while True:
-            page = await self.get(path, token, **query, **cursor)
-            assert page.status_code == 200, page.text
+            page = await self.answered(path, token, **query, **cursor)
             items += page.json()["items"]
             if page.json()["next_cursor"] is None:
                 return items
