@@ -163,7 +163,7 @@ class Tenant:
 
         async def answered() -> bool:
             answers.append(await self.ask("GET", path, at=service, params={"min_position": self.position, **params}))
-            return answers[-1].status_code != 409
+            return answers[-1].status_code not in (409, 503)
 
         await until(answered)
         assert answers[-1].status_code == 200, answers[-1].text
