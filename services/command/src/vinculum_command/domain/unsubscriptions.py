@@ -81,10 +81,8 @@ def against(
     heads: Heads, account_id: AccountId, topic: Topic, recipients: Iterable[Recipient]
 ) -> Iterator[RecipientUnsubscribed]:
     """Warn of each recipient who has unsubscribed from the topic at the address."""
-    found = [(each, heads.email(each.contact_id, each.email_id)) for each in recipients]
-    heads.prefetch(Login.key(address_hash=email.address_hash) for _, email in found)
-    for each, email in found:
-        if topic in heads.login(email.address_hash).unsubscribed.get(account_id, ()):
+    for each, login in heads.logins(recipients):
+        if topic in login.unsubscribed.get(account_id, ()):
             yield RecipientUnsubscribed(
                 account_id=account_id, contact_id=each.contact_id, email_id=each.email_id, topic=topic
             )

@@ -46,8 +46,6 @@ class ReleaseEmail(OfAnAddress):
 
 def suppressed(heads: Heads, recipients: Iterable[Recipient]) -> Iterator[AddressSuppressed]:
     """Warn of each recipient whom no mail reaches."""
-    found = [(each, heads.email(each.contact_id, each.email_id)) for each in recipients]
-    heads.prefetch(Login.key(address_hash=email.address_hash) for _, email in found)
-    for each, email in found:
-        if heads.login(email.address_hash).suppressed:
+    for each, login in heads.logins(recipients):
+        if login.suppressed:
             yield AddressSuppressed(contact_id=each.contact_id, email_id=each.email_id)

@@ -20,7 +20,7 @@ from vinculum_command.domain.heads.records import Record
 from vinculum_command.domain.heads.staff import Admins, StaffUser
 from vinculum_command.domain.heads.tenants import Rules, Tenant
 from vinculum_shared.contracts.contacts import Email
-from vinculum_shared.contracts.events import Event
+from vinculum_shared.contracts.events import Event, Recipient
 from vinculum_shared.contracts.tenants import Policy, TenantSettings
 from vinculum_shared.contracts.values import AccountId, ContactId, EmailId, RecordId, StaffId
 
@@ -296,6 +296,12 @@ class Heads:
 
     def login(self, address_hash: str) -> Login:
         return self._get(Login, Login.key(address_hash=address_hash))
+
+    def logins(self, recipients: Iterable[Recipient]) -> list[tuple[Recipient, Login]]:
+        """Return each recipient with what is known of the address, all asked for at once."""
+        found = [(each, self.email(each.contact_id, each.email_id).address_hash) for each in recipients]
+        self.prefetch(Login.key(address_hash=address_hash) for _, address_hash in found)
+        return [(each, self.login(address_hash)) for each, address_hash in found]
 
     def record(self, record_id: RecordId) -> Record:
         """Give a record that is there, and that the caller may see."""
