@@ -4,6 +4,7 @@ import asyncio
 import gc
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Final
@@ -160,6 +161,33 @@ async def test_what_another_process_has_changed_since_it_was_read_is_read_again(
     await other.give("acme", ChangePolicy(profile="zoho", overrides={}))
     with pytest.raises(ContactAlreadyLinked):
         await store.give("acme", PutLink(account_id=another, contact_id=contact))
+
+
+async def test_a_command_whose_heads_move_all_the_time_is_carried_out(
+    store: Store, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another session moves the policy before every append, unless the tenant's row is locked."""
+    await store.register("acme", "dynamics")
+    moved: list[bool] = []
+
+    async def move() -> bool:
+        async with as_admin(postgres, store.url) as admin, admin.transaction():
+            await admin.execute("SET LOCAL lock_timeout = '500ms'")
+            try:
+                await admin.execute("SELECT FROM tenants WHERE tenant = 'acme' FOR UPDATE")
+            except asyncpg.LockNotAvailableError:
+                return False
+            await admin.execute("UPDATE heads SET token = gen_random_uuid() WHERE key = 'policy'")
+            return True
+
+    def reach(name: str) -> None:
+        if name == "execute.before_append":
+            with ThreadPoolExecutor() as thread:
+                moved.append(thread.submit(asyncio.run, move()).result())
+
+    monkeypatch.setattr(failpoints, "reach", reach)
+    assert (await store.give("acme", CreateAccount(name="A"))).status == 201
+    assert moved == [True, True, False]
 
 
 async def test_the_same_key_has_the_same_answer_from_another_process(store: Store, other: Store) -> None:

@@ -30,7 +30,7 @@ from vinculum_shared import failpoints
 from vinculum_shared.contracts.addresses import address_hash
 from vinculum_shared.deadlines import Deadline
 from vinculum_shared.postgres import OUTAGE, Connection, Pool, lent
-from vinculum_shared.problems import Problem, TooMany, Unavailable
+from vinculum_shared.problems import TooMany, Unavailable
 from vinculum_shared.supervision import set_within
 
 log = structlog.get_logger()
@@ -41,13 +41,6 @@ RETRY_SECONDS_MIN: Final = 3.0  # however late it is
 PAUSE_SECONDS_MAX: Final = 1.0
 HASHES_CACHED_MAX: Final = 16_384
 BYTES_AN_EVENT: Final = 128  # of a command that has many
-
-
-class VersionConflict(Unavailable):
-    """Others change the same things all the time.
-
-    Send it again after the seconds that Retry-After names, with the same Idempotency-Key.
-    """
 
 
 class QueueFull(TooMany):
@@ -242,7 +235,8 @@ class Executor:
     async def _again(self, group: Group, pace: Pace) -> None:
         """Carry out a group that has failed: nothing else is being written, and nothing cached is believed.
 
-        The second time, the tenants' rows are held while it is decided, so that nothing starves.
+        The second time, the tenants' rows are locked before anything is read, so that nothing moves meanwhile: it can
+        then fail only with Postgres.
         """
         metrics.APPEND_MOVED.inc(len(group.waiting))
         deadline = min((waiting.since for waiting in group.waiting), default=0.0) + GIVE_UP_AFTER_SECONDS
@@ -254,9 +248,9 @@ class Executor:
             try:
                 with Deadline(max(RETRY_SECONDS_MIN, min(TRY_SECONDS_MAX, deadline - time.monotonic()))):
                     async with lent(self._db) as db, db.transaction():
-                        group = await self._looked_up(db, group)
                         if held:
                             await event_store.hold(db, tenants)
+                        group = await self._looked_up(db, group)
                         await group.decide(partial(lent_already, db), self._cache, self.hashed, pace)
                         await group.conclude(pace)
                         failpoints.reach("execute.before_append")
@@ -280,12 +274,12 @@ class Executor:
                 group.remember_moves(self._cache)
                 self._land(group, bases)
                 group, held, tries = Group(group.left), False, 0
-        self._give_up(group, VersionConflict() if held else Unavailable())
+        self._give_up(group)
 
-    def _give_up(self, group: Group, reason: Problem) -> None:
+    def _give_up(self, group: Group) -> None:
         """Refuse a group, and what has waited as long behind it."""
         for waiting in group.all:
-            waiting.refuse(reason)
+            waiting.refuse(Unavailable())
         for waiting in self._backlogs.waiting():
             if waiting.since + GIVE_UP_AFTER_SECONDS < time.monotonic():
                 waiting.refuse(Unavailable())

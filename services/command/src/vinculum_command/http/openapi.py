@@ -9,7 +9,6 @@ from pydantic.json_schema import models_json_schema
 from vinculum_command.domain.access import AcceptInvitation
 from vinculum_command.domain.commands import Command
 from vinculum_command.domain.rejections import VersionMismatch
-from vinculum_command.execute import VersionConflict
 from vinculum_command.http import answers
 from vinculum_command.http.examples import EXAMPLES
 from vinculum_command.http.routes import COMMANDS, PATH_FIELDS, PATHS
@@ -77,7 +76,7 @@ HEADERS: Final[Schema] = {
 LOCATION: Final[Schema] = {"Location": {"description": "Where the new thing is.", "schema": {"type": "string"}}}
 
 
-COMMON: Final = (IdempotencyKeyReused, VersionMismatch, PreconditionFailed, EventTooLarge, VersionConflict)
+COMMON: Final = (IdempotencyKeyReused, VersionMismatch, PreconditionFailed, EventTooLarge)
 """Problems that every command may answer with."""
 BATCH: Final[Schema] = {
     "parameters": [DRY_RUN, TENANT],
