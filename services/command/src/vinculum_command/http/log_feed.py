@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager, nullcontext
 from typing import Annotated, Any, Final, cast
 from uuid import UUID
 
@@ -211,12 +211,13 @@ class Feed:
                 after = max(after, reached)
 
     async def live(self, after: int, followers: Quota) -> StreamingResponse:
-        with followers.admit(self._principal):  # a stream too many costs no look at the rights
-            turns, pool = self._request.state.queries.turns, self._request.state.reader
+        turns, pool = self._request.state.queries.turns, self._request.state.reader
+        headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
+        with ExitStack() as counted:
+            counted.enter_context(followers.admit(self._principal))  # a stream too many costs no look at the rights
             async with turns.of(self._tenant), allowed(self._request, pool):
                 pass
-        headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
-        return CountedStream(self._events(after), followers.admit(self._principal), media_type=SSE, headers=headers)
+            return CountedStream(self._events(after), counted.pop_all(), media_type=SSE, headers=headers)
 
     async def _events(self, after: int) -> AsyncIterator[bytes]:
         yield b"retry: %d\n\n" % RECONNECT_MS
