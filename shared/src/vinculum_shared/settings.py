@@ -53,3 +53,11 @@ class ServiceSettings(BaseSettings):
     @property
     def kafka_security(self) -> Security:
         return Security(self.kafka_security_protocol, self.kafka_username, self.kafka_password, self.kafka_ca_file)
+
+
+class SubscriberSettings(ServiceSettings):
+    """The settings of a service that reads the events."""
+
+    command_url: str
+    service_token_file: Path
+    """Holds a token of kind service with the scopes `log personal all_tenants`, and those of the commands it gives."""

@@ -13,13 +13,12 @@ from vinculum_notifier.database import worker_pool
 from vinculum_notifier.known import load, store
 from vinculum_notifier.routing import route
 from vinculum_notifier.settings import Settings
-from vinculum_shared.consuming.event_log import EventLog, open_log
-from vinculum_shared.consuming.subscription import Subscription
+from vinculum_shared.consuming.event_log import EventLog
+from vinculum_shared.consuming.subscription import Subscription, subscribed
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.postgres import Connection, Pool, columns
 from vinculum_shared.supervision import set_within, waiting_for
-from vinculum_shared.token_file import TokenFile
 
 log = structlog.get_logger()
 
@@ -35,19 +34,8 @@ async def consume(settings: Settings, stop: asyncio.Event) -> None:
 
 @asynccontextmanager
 async def open_subscription(settings: Settings) -> AsyncIterator[Subscription]:
-    async with (
-        await worker_pool(settings, CONNECTIONS) as pool,
-        open_log(settings.command_url, TokenFile(settings.service_token_file)) as event_log,
-    ):
-        yield Subscription(
-            pool,
-            event_log,
-            apply,
-            bootstrap=settings.kafka_bootstrap,
-            security=settings.kafka_security,
-            topic=settings.topic,
-            group=settings.service,
-        )
+    async with await worker_pool(settings, CONNECTIONS) as pool, subscribed(settings, pool, apply) as subscription:
+        yield subscription
 
 
 async def apply(db: Connection, events: Sequence[Recorded[Event]]) -> None:

@@ -1,26 +1,21 @@
 """The notifier's settings, from the environment; VINCULUM_NOTIFIER_PORT sets `port`."""
 
-from pathlib import Path
 from typing import ClassVar
 
 from pydantic import SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from vinculum_shared.contracts.addresses import NewAddress
-from vinculum_shared.settings import ServiceSettings
+from vinculum_shared.settings import SubscriberSettings
 
 
-class Settings(ServiceSettings):
+class Settings(SubscriberSettings):
     model_config = SettingsConfigDict(env_prefix="VINCULUM_NOTIFIER_")
 
     service: ClassVar[str] = "vinculum-notifier"
 
     port: int = 8003
     metrics_port: int = 9103
-
-    command_url: str
-    service_token_file: Path
-    """Holds a token of kind service with the scopes `log personal all_tenants preferences`."""
 
     smtp_url: SecretStr
     """smtp://[name:password@]host[:port], or smtps:// for TLS from the start."""

@@ -7,12 +7,10 @@ from contextlib import asynccontextmanager
 from vinculum_projection import database
 from vinculum_projection.read_models import READ_MODELS
 from vinculum_projection.settings import Settings
-from vinculum_shared.consuming.event_log import open_log
-from vinculum_shared.consuming.subscription import Subscription
+from vinculum_shared.consuming.subscription import Subscription, subscribed
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.postgres import Connection
-from vinculum_shared.token_file import TokenFile
 
 
 async def consume(settings: Settings, stop: asyncio.Event) -> None:
@@ -22,19 +20,8 @@ async def consume(settings: Settings, stop: asyncio.Event) -> None:
 
 @asynccontextmanager
 async def open_subscription(settings: Settings) -> AsyncIterator[Subscription]:
-    async with (
-        await database.consumer_pool(settings) as pool,
-        open_log(settings.command_url, TokenFile(settings.service_token_file)) as event_log,
-    ):
-        yield Subscription(
-            pool,
-            event_log,
-            apply,
-            bootstrap=settings.kafka_bootstrap,
-            security=settings.kafka_security,
-            topic=settings.topic,
-            group=settings.service,
-        )
+    async with await database.consumer_pool(settings) as pool, subscribed(settings, pool, apply) as subscription:
+        yield subscription
 
 
 async def apply(db: Connection, events: Sequence[Recorded[Event]]) -> None:

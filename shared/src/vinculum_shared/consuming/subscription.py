@@ -24,14 +24,16 @@ from vinculum_shared import kafka
 from vinculum_shared.consuming import checkpoints, metrics, parking, rebuilding
 from vinculum_shared.consuming.backfill import LOG_OR_POSTGRES_AWAY, Backfill
 from vinculum_shared.consuming.checkpoints import START, Checkpoint, RejectedError
-from vinculum_shared.consuming.event_log import EventLog, IncompleteLogError, Line, whole_commits
+from vinculum_shared.consuming.event_log import EventLog, IncompleteLogError, Line, open_log, whole_commits
 from vinculum_shared.consuming.parking import TooManyParkedError
 from vinculum_shared.consuming.partitions import Partitions, keep_offsets
 from vinculum_shared.consuming.rebuilding import Compare, Forget, nothing_to_compare
 from vinculum_shared.failpoints import reach
 from vinculum_shared.metrics import Lag, Left, showing
 from vinculum_shared.postgres import Pool, end_silent_sessions
+from vinculum_shared.settings import SubscriberSettings
 from vinculum_shared.supervision import beat, set_within, supervise, waiting_for
+from vinculum_shared.token_file import TokenFile
 
 log = structlog.get_logger()
 
@@ -58,6 +60,21 @@ class Freshness:
     lag_events: int
     lag_seconds: float
     """The age of the oldest event that is not applied."""
+
+
+@asynccontextmanager
+async def subscribed(settings: SubscriberSettings, pool: Pool, apply: parking.Apply) -> AsyncIterator["Subscription"]:
+    """Open a service's subscription, which applies what it reads through this pool."""
+    async with open_log(settings.command_url, TokenFile(settings.service_token_file)) as event_log:
+        yield Subscription(
+            pool,
+            event_log,
+            apply,
+            bootstrap=settings.kafka_bootstrap,
+            security=settings.kafka_security,
+            topic=settings.topic,
+            group=settings.service,
+        )
 
 
 class Subscription:
