@@ -24,7 +24,6 @@ from support.notifier import Notifier
 from support.waiting import until
 from vinculum_notifier.announcing import announce
 from vinculum_notifier.rebuild import rebuild
-from vinculum_notifier.unsubscribe import WISHES
 from vinculum_shared.contracts.contacts import ContactChanged, ContactProfile, EmailChanged
 from vinculum_shared.contracts.links import (
     ContactUnlinked,
@@ -89,12 +88,12 @@ async def announced(notifier: Notifier, commands: Commands, *, count: int) -> No
     stop = asyncio.Event()
 
     async def told() -> bool:
-        await notifier.pool.execute("UPDATE unsubscription SET next_attempt_at = now() WHERE position IS NULL")
-        waiting = await notifier.pool.fetchval("SELECT count(*) FROM unsubscription WHERE position IS NULL")
+        await notifier.pool.execute("UPDATE announcement SET next_attempt_at = now() WHERE position IS NULL")
+        waiting = await notifier.pool.fetchval("SELECT count(*) FROM announcement WHERE position IS NULL")
         return len(commands.got) >= count and waiting == 0
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(announce(settings, [WISHES], stop))
+        group.create_task(announce(settings, stop))
         await until(told)
         stop.set()
 
@@ -267,7 +266,7 @@ async def test_where_nothing_is_left_to_switch_off_the_wish_is_done(notifier: No
     await notifier.http.post(path)
     async with commands(problem(404, "contact_not_found")) as service:
         await announced(notifier, service, count=1)
-    assert await notifier.pool.fetchval("SELECT refused FROM unsubscription") == "contact_not_found"
+    assert await notifier.pool.fetchval("SELECT refused FROM announcement") == "contact_not_found"
 
 
 async def test_a_token_that_was_tampered_with_does_nothing(notifier: Notifier, mails: MailServer) -> None:
@@ -280,4 +279,4 @@ async def test_a_token_that_was_tampered_with_does_nothing(notifier: Notifier, m
         assert answer.status_code == 404
     for other in ("x", "x.y", "é.é", "." * 50, token + "A", token.partition(".")[0]):
         assert (await notifier.http.get(prefix + other)).status_code == 404
-    assert await notifier.pool.fetchval("SELECT count(*) FROM unsubscription") == 0
+    assert await notifier.pool.fetchval("SELECT count(*) FROM announcement") == 0

@@ -20,8 +20,6 @@ from vinculum_devstack.service_tokens import SCOPES
 from vinculum_notifier.announcing import announce
 from vinculum_notifier.consume import apply
 from vinculum_notifier.known import look
-from vinculum_notifier.suppression import SUPPRESSIONS
-from vinculum_notifier.unsubscribe import WISHES
 from vinculum_shared.consuming.event_log import open_log
 from vinculum_shared.contracts.contacts import Email, EmailChanged
 from vinculum_shared.contracts.values import ContactId
@@ -220,9 +218,7 @@ async def mailed_to(notifier: Notifier) -> UUID:
     return email_id  # type: ignore[no-any-return]
 
 
-ANSWERED = """
-    SELECT NOT EXISTS (SELECT FROM unsubscription WHERE position IS NULL)
-        AND NOT EXISTS (SELECT FROM suppressed_address WHERE position IS NULL)"""
+ANSWERED = "SELECT NOT EXISTS (SELECT FROM announcement WHERE position IS NULL)"
 
 
 async def announced(notifier: Notifier) -> None:
@@ -233,6 +229,6 @@ async def announced(notifier: Notifier) -> None:
 
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(announce(notifier.settings, (WISHES, SUPPRESSIONS), stop))
+        group.create_task(announce(notifier.settings, stop))
         await until(answered)
         stop.set()

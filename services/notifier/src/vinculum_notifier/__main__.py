@@ -8,8 +8,6 @@ from vinculum_notifier.app import create_app
 from vinculum_notifier.consume import consume
 from vinculum_notifier.rebuild import rebuild
 from vinculum_notifier.settings import Settings
-from vinculum_notifier.suppression import SUPPRESSIONS
-from vinculum_notifier.unsubscribe import WISHES
 from vinculum_shared import lifecycle
 from vinculum_shared.supervision import set_within, supervise
 
@@ -22,9 +20,7 @@ async def deliver(settings: Settings, stop: asyncio.Event) -> None:
     """Send whatever leaves the service: mails, and what the command service is told."""
     async with asyncio.TaskGroup() as group:
         group.create_task(supervise("mails", partial(delivery.deliver, settings), stop))
-        group.create_task(
-            supervise(announcing.PART, partial(announcing.announce, settings, (WISHES, SUPPRESSIONS)), stop)
-        )
+        group.create_task(supervise(announcing.PART, partial(announcing.announce, settings), stop))
         await set_within(stop)
 
 

@@ -1,13 +1,13 @@
 """What the notifier tells the command service: each command is repeated until it is answered.
 
-What is to be told is a row, which is claimed for as long as a command can take and keeps the answer's position.
+An announcement is a row, which is claimed for as long as a command can take and keeps the answer's position.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final, LiteralString
+from uuid import UUID
 
 import httpx2
 import orjson
@@ -16,7 +16,8 @@ from asyncpg import Record
 
 from vinculum_notifier.database import worker_pool
 from vinculum_notifier.settings import Settings
-from vinculum_shared.postgres import OUTAGE, Pool
+from vinculum_shared.contracts.topics import Topic
+from vinculum_shared.postgres import OUTAGE, Connection, Pool
 from vinculum_shared.supervision import beat, set_within, waiting_for, working
 from vinculum_shared.token_file import TokenFile
 
@@ -29,25 +30,30 @@ RETRY_FIRST: Final = timedelta(seconds=15)  # longer than a command can take: it
 RETRY_LONGEST: Final = timedelta(minutes=5)
 KEY_KNOWN_FOR: Final = timedelta(hours=71)  # one hour less than the command service keeps it
 NOTHING_LEFT: Final = frozenset({"account_not_found", "contact_not_found"})
-"""Problems which say that there is nothing left to tell."""
+"""Problems which say that there is nothing left to announce."""
 
 
-@dataclass(frozen=True, slots=True)
-class Announcement:
-    """A table of what is to be told, and the command that tells it."""
-
-    claim: LiteralString
-    """Takes the lease's first and longest length; returns a row."""
-    answered: LiteralString
-    """Takes the key, the idempotency key, the position and the problem."""
-    again: LiteralString
-    """Takes a tenant and an age; makes due what was answered and is younger than that."""
-    key: tuple[str, ...]
-    path: Callable[[Record], str]
-    body: tuple[str, ...]
+def unsubscription(account_id: UUID | None, topic: Topic | str, address_hash: str) -> str:
+    """Return what an announcement is about that an address wants no more mail of a topic of an account."""
+    return f"unsubscription/{account_id}/{topic}/{address_hash}"
 
 
-async def announce(settings: Settings, announcements: Collection[Announcement], stop: asyncio.Event) -> None:
+def suppression(address_hash: str) -> str:
+    """Return what an announcement is about that an address can't be reached, or can be again."""
+    return f"suppression/{address_hash}"
+
+
+async def add(db: Connection, tenant: str, about: str, path: str, body: Mapping[str, str]) -> None:
+    """Announce something, in place of what was announced about the same, unless that is this and not answered yet."""
+    await db.execute(ADD, tenant, about, path, orjson.dumps(body).decode())
+
+
+async def repeat(db: Connection, tenant: str) -> None:
+    """Announce all of a tenant again, with the keys of the first time, while the command service knows them."""
+    await db.execute(REPEAT, tenant, KEY_KNOWN_FOR)
+
+
+async def announce(settings: Settings, stop: asyncio.Event) -> None:
     token = TokenFile(settings.service_token_file)
     async with (
         await worker_pool(settings, 1) as pool,
@@ -55,10 +61,9 @@ async def announce(settings: Settings, announcements: Collection[Announcement], 
     ):
         while not stop.is_set():
             try:
-                for each in announcements:
-                    while row := await pool.fetchrow(each.claim, RETRY_FIRST, RETRY_LONGEST):
-                        await announce_one(pool, http, token, each, row)
-                        beat()
+                while row := await pool.fetchrow(CLAIM, RETRY_FIRST, RETRY_LONGEST):
+                    await announce_one(pool, http, token, row)
+                    beat()
                 working()
             except (*OUTAGE, httpx2.HTTPError) as error:
                 log.warning("announce_interrupted", reason=type(error).__name__)
@@ -66,24 +71,43 @@ async def announce(settings: Settings, announcements: Collection[Announcement], 
             await set_within(stop, POLL_SECONDS)
 
 
-async def announce_one(
-    pool: Pool, http: httpx2.AsyncClient, token: TokenFile, announcement: Announcement, row: Record
-) -> None:
+async def announce_one(pool: Pool, http: httpx2.AsyncClient, token: TokenFile, row: Record) -> None:
     answer = await http.post(
-        announcement.path(row),
+        row["path"],
         params={"tenant": row["tenant"]},
         headers={"Authorization": f"Bearer {token.read()}", "Idempotency-Key": str(row["idempotency_key"])},
-        json={name: row[name] for name in announcement.body},
+        json=orjson.loads(row["body"]),
     )
     code = problem_code(answer)
     if not answer.is_success and code not in NOTHING_LEFT:
         log.warning("announce_refused", tenant=row["tenant"], status=answer.status_code, code=code)
         return
     position = int(answer.headers.get("Vinculum-Position", 0))
-    key = (row[name] for name in announcement.key)
-    await pool.execute(announcement.answered, *key, row["idempotency_key"], position, code)
+    await pool.execute(ANSWERED, row["tenant"], row["about"], row["idempotency_key"], position, code)
 
 
 def problem_code(answer: httpx2.Response) -> str | None:
     problem = answer.headers.get("content-type") == "application/problem+json"
     return orjson.loads(answer.content)["code"] if problem else None
+
+
+ADD: LiteralString = """
+    INSERT INTO announcement (tenant, about, path, body) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (tenant, about) DO UPDATE
+    SET path = excluded.path, body = excluded.body, announced_at = now(), idempotency_key = gen_random_uuid(),
+        position = NULL, refused = NULL, attempts = 0, next_attempt_at = now()
+    WHERE announcement.position IS NOT NULL OR announcement.path <> excluded.path"""
+CLAIM: LiteralString = """
+    UPDATE announcement
+    SET attempts = attempts + 1, next_attempt_at = now() + least($1::interval * 2 ^ least(attempts, 10), $2::interval)
+    FROM (
+        SELECT tenant, about FROM announcement
+        WHERE position IS NULL AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED
+    ) AS due
+    WHERE (announcement.tenant, announcement.about) = (due.tenant, due.about)
+    RETURNING announcement.*"""
+ANSWERED: LiteralString = """
+    UPDATE announcement SET position = $4, refused = $5 WHERE (tenant, about, idempotency_key) = ($1, $2, $3)"""
+REPEAT: LiteralString = """
+    UPDATE announcement SET position = NULL, refused = NULL, attempts = 0, next_attempt_at = now()
+    WHERE tenant = $1 AND position IS NOT NULL AND next_attempt_at > now() - $2::interval"""

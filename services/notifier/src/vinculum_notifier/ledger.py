@@ -14,7 +14,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from vinculum_notifier import metrics
+from vinculum_notifier import announcing, metrics
 from vinculum_notifier.outcomes import Outcome, Reason, Wait
 from vinculum_notifier.routing import Addressee, Notification
 from vinculum_notifier.smtp import Verdict
@@ -178,7 +178,7 @@ async def standing(pool: Pool, mail: Notification) -> Standing:
         STANDING,
         mail.tenant,
         mail.addressee.address_hash,
-        mail.account_id,
+        announcing.unsubscription(mail.account_id, mail.topic, mail.addressee.address_hash),
         mail.topic,
         mail.recorded_at,
         mail.position,
@@ -299,12 +299,10 @@ POSTPONE: LiteralString = """
     WHERE tenant = $1 AND id = $2 AND claims = $3 AND outcome = 'queued'"""
 STANDING: LiteralString = """
     SELECT
+        EXISTS (SELECT FROM suppressed_address WHERE tenant = $1 AND address_hash = $2) AS suppressed,
         EXISTS (
-            SELECT FROM suppressed_address WHERE tenant = $1 AND address_hash = $2 AND NOT released) AS suppressed,
-        EXISTS (
-            SELECT FROM unsubscription JOIN subscription USING (tenant)
-            WHERE (tenant, account_id, topic, address_hash) = ($1, $3, $4, $2) AND (
-                unsubscription.position IS NULL OR unsubscription.position > subscription.position OR asked_at >= $5)
+            SELECT FROM announcement_status
+            WHERE (tenant, about) = ($1, $3) AND (pending OR announced_at >= $5)
         ) AS unsubscribed,
         (
             SELECT outcome FROM notification

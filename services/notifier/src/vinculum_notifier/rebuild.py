@@ -3,12 +3,9 @@
 from collections.abc import Sequence
 from typing import LiteralString
 
-from vinculum_notifier import ledger
-from vinculum_notifier.announcing import KEY_KNOWN_FOR
+from vinculum_notifier import announcing, ledger
 from vinculum_notifier.consume import open_subscription
 from vinculum_notifier.settings import Settings
-from vinculum_notifier.suppression import SUPPRESSIONS
-from vinculum_notifier.unsubscribe import WISHES
 from vinculum_shared.consuming.event_log import Line
 from vinculum_shared.consuming.rebuilding import FORGET_SECONDS_MAX
 from vinculum_shared.postgres import Connection
@@ -27,8 +24,7 @@ async def forget(db: Connection, tenant: str) -> None:
     A command that the log has is not carried out twice: it has the key of the first time, while that is known.
     """
     await db.execute(FORGET, tenant, timeout=FORGET_SECONDS_MAX)
-    for announcement in (WISHES, SUPPRESSIONS):  # the log may have been restored from before them
-        await db.execute(announcement.again, tenant, KEY_KNOWN_FOR)
+    await announcing.repeat(db, tenant)  # the log may have been restored from before them
 
 
 async def compare(db: Connection, tenant: str, after: int, lines: Sequence[Line]) -> None:

@@ -1,55 +1,39 @@
 """Addresses that a mail server has said do not exist: nothing is sent there until an operator releases them."""
 
-from typing import Final, LiteralString
+from typing import LiteralString
 from uuid import UUID
 
-from vinculum_notifier.announcing import Announcement
+from vinculum_notifier import announcing
 from vinculum_notifier.routing import Addressee
-from vinculum_shared.postgres import Pool
+from vinculum_shared.postgres import Connection, Pool, lent
 
 
 async def suppress(pool: Pool, tenant: str, to: Addressee, reply: str) -> None:
     """Send nothing to the address any more."""
-    await pool.execute(SUPPRESS, tenant, to.address_hash, reply, to.contact_id)
+    async with lent(pool) as db, db.transaction():
+        if await db.execute(SUPPRESS, tenant, to.address_hash, reply) == "INSERT 0 1":
+            await announce(db, tenant, to.address_hash, to.contact_id, "suppress")
 
 
 async def release(pool: Pool, tenant: str, notification_id: UUID) -> bool:
     """Send to a mail's address again. Return False if nothing was held back from it."""
-    return bool(await pool.execute(RELEASE, tenant, notification_id) == "UPDATE 1")
+    async with lent(pool) as db, db.transaction():
+        released = await db.fetchrow(RELEASE, tenant, notification_id)
+        if released:
+            await announce(db, tenant, released["address_hash"], released["contact_id"], "release")
+    return released is not None
+
+
+async def announce(db: Connection, tenant: str, address_hash: str, contact_id: UUID, verb: str) -> None:
+    """Announce what has become of an address, which a contact has or had."""
+    path = f"/v1/contacts/{contact_id}/emails/{verb}"
+    await announcing.add(db, tenant, announcing.suppression(address_hash), path, {"address_hash": address_hash})
 
 
 SUPPRESS: LiteralString = """
-    INSERT INTO suppressed_address (tenant, address_hash, reply, contact_id) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (tenant, address_hash) DO UPDATE
-    SET reply = excluded.reply, contact_id = excluded.contact_id, suppressed_at = now(), released = false,
-        idempotency_key = gen_random_uuid(), position = NULL, refused = NULL, attempts = 0, next_attempt_at = now()
-    WHERE suppressed_address.released"""
+    INSERT INTO suppressed_address (tenant, address_hash, reply) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"""
 RELEASE: LiteralString = """
-    UPDATE suppressed_address
-    SET released = true, idempotency_key = gen_random_uuid(), position = NULL, refused = NULL, attempts = 0,
-        next_attempt_at = now()
-    WHERE tenant = $1 AND NOT released AND address_hash = (
-        SELECT address_hash FROM notification WHERE tenant = $1 AND id = $2)"""
-CLAIM: LiteralString = """
-    UPDATE suppressed_address
-    SET attempts = attempts + 1, next_attempt_at = now() + least($1::interval * 2 ^ least(attempts, 10), $2::interval)
-    FROM (
-        SELECT tenant, address_hash FROM suppressed_address
-        WHERE position IS NULL AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED
-    ) AS due
-    WHERE (suppressed_address.tenant, suppressed_address.address_hash) = (due.tenant, due.address_hash)
-    RETURNING suppressed_address.*"""
-ANSWERED: LiteralString = """
-    UPDATE suppressed_address SET position = $4, refused = $5
-    WHERE (tenant, address_hash, idempotency_key) = ($1, $2, $3)"""
-AGAIN: LiteralString = """
-    UPDATE suppressed_address SET position = NULL, refused = NULL, attempts = 0, next_attempt_at = now()
-    WHERE tenant = $1 AND position IS NOT NULL AND next_attempt_at > now() - $2::interval"""
-SUPPRESSIONS: Final = Announcement(
-    CLAIM,
-    ANSWERED,
-    AGAIN,
-    key=("tenant", "address_hash"),
-    path=lambda row: f"/v1/contacts/{row['contact_id']}/emails/{'release' if row['released'] else 'suppress'}",
-    body=("address_hash",),
-)
+    DELETE FROM suppressed_address AS suppressed USING notification
+    WHERE notification.tenant = $1 AND notification.id = $2
+        AND suppressed.tenant = $1 AND suppressed.address_hash = notification.address_hash
+    RETURNING notification.address_hash, notification.contact_id"""

@@ -17,8 +17,7 @@ from babel import Locale
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse
 
-from vinculum_notifier import languages
-from vinculum_notifier.announcing import Announcement
+from vinculum_notifier import announcing, languages
 from vinculum_notifier.known import Known, look
 from vinculum_notifier.rendering import inert
 from vinculum_notifier.routing import Notification
@@ -47,10 +46,13 @@ class Unsubscription(Signed):
     address_hash: str | None = None
     """Of the address that the mail went to. Links in older mails have none."""
 
-    def key(self, known: Known) -> tuple[object, ...]:
-        """Return the wish's key, with the address's hash as it is now if the link doesn't tell it."""
+    def recipient(self, known: Known) -> str | None:
+        """Return the hash of the address that the mail went to; if the link doesn't have it, of what it is now."""
         email = self.email(known)
-        return self.tenant, self.account_id, self.topic, self.address_hash or (email and email.address_hash)
+        return self.address_hash or (email.address_hash if email else None)
+
+    def about(self, address_hash: str) -> str:
+        return announcing.unsubscription(self.account_id, self.topic, address_hash)
 
     @property
     def streams(self) -> Iterator[str]:
@@ -92,7 +94,8 @@ async def show_unsubscribe_page(token: str, request: Request) -> HTMLResponse:
         return invalid_link(request)
     async with of_tenant(request.state.pool, wish.tenant) as db:
         known = await look(db, wish.tenant, *wish.streams)
-        pending = await db.fetchval(PENDING, *wish.key(known))
+        to = wish.recipient(known)
+        pending = await db.fetchval(PENDING, wish.tenant, wish.about(to)) if to else None
     return page(wish, known, standing(wish, known, pending=pending))
 
 
@@ -105,7 +108,9 @@ async def unsubscribe(token: str, request: Request) -> HTMLResponse:
     async with lent(request.state.pool) as db, db.transaction():
         await db.execute(FOR_TENANT, wish.tenant)
         known = await look(db, wish.tenant, *wish.streams)
-        await db.execute(ASK, *wish.key(known), wish.contact_id)
+        if to := wish.recipient(known):
+            path = f"/v1/accounts/{wish.account_id}/contacts/{wish.contact_id}/unsubscribe"
+            await announcing.add(db, wish.tenant, wish.about(to), path, {"address_hash": to, "topic": wish.topic})
     return page(wish, known, "gone" if standing(wish, known, pending=None) == "gone" else "stopped")
 
 
@@ -156,39 +161,4 @@ PAGE_HEADERS: Final = {
 }
 
 
-# One that was answered is asked anew: since then staff may have turned the topic on again.
-ASK: LiteralString = """
-    INSERT INTO unsubscription (tenant, account_id, topic, address_hash, contact_id)
-    SELECT $1, $2, $3, $4, $5 WHERE $4::text IS NOT NULL
-    ON CONFLICT (tenant, account_id, topic, address_hash) DO UPDATE
-    SET contact_id = excluded.contact_id, asked_at = now(), idempotency_key = gen_random_uuid(), position = NULL,
-        refused = NULL, attempts = 0, next_attempt_at = now()
-    WHERE unsubscription.position IS NOT NULL"""
-PENDING: LiteralString = """
-    SELECT unsubscription.position IS NULL OR unsubscription.position > coalesce(subscription.position, 0)
-    FROM unsubscription LEFT JOIN subscription USING (tenant)
-    WHERE (tenant, account_id, topic, address_hash) = ($1, $2, $3, $4)"""
-CLAIM: LiteralString = """
-    UPDATE unsubscription
-    SET attempts = attempts + 1, next_attempt_at = now() + least($1::interval * 2 ^ least(attempts, 10), $2::interval)
-    FROM (
-        SELECT tenant, account_id, topic, address_hash FROM unsubscription
-        WHERE position IS NULL AND next_attempt_at <= now() ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED
-    ) AS due
-    WHERE (unsubscription.tenant, unsubscription.account_id, unsubscription.topic, unsubscription.address_hash)
-        = (due.tenant, due.account_id, due.topic, due.address_hash)
-    RETURNING unsubscription.*"""
-ANSWERED: LiteralString = """
-    UPDATE unsubscription SET position = $6, refused = $7
-    WHERE (tenant, account_id, topic, address_hash, idempotency_key) = ($1, $2, $3, $4, $5)"""
-AGAIN: LiteralString = """
-    UPDATE unsubscription SET position = NULL, refused = NULL, attempts = 0, next_attempt_at = now()
-    WHERE tenant = $1 AND position IS NOT NULL AND next_attempt_at > now() - $2::interval"""
-WISHES: Final = Announcement(
-    CLAIM,
-    ANSWERED,
-    AGAIN,
-    key=("tenant", "account_id", "topic", "address_hash"),
-    path=lambda row: f"/v1/accounts/{row['account_id']}/contacts/{row['contact_id']}/unsubscribe",
-    body=("address_hash", "topic"),
-)
+PENDING: LiteralString = "SELECT pending FROM announcement_status WHERE (tenant, about) = ($1, $2)"
