@@ -1,13 +1,13 @@
 """The catalogue of commands, to be read."""
 
 from collections.abc import Iterator
-from inspect import getdoc
+from inspect import cleandoc, getdoc
 from itertools import groupby
 from typing import Final
 
-from reference.markdown import Schema, code, in_words, table
+from reference.markdown import Schema, code, in_words, listed, table
 from vinculum_command.domain.access import AcceptInvitation
-from vinculum_command.domain.commands import Command, givers
+from vinculum_command.domain.commands import Caution, Command, givers
 from vinculum_command.http.openapi import body_of
 from vinculum_command.http.routes import PATH_FIELDS, ROUTES
 from vinculum_shared.contracts.schemas import Untitled
@@ -19,7 +19,8 @@ A command is a request to the command service. Each answers once its events are 
 `If-Match` and `?dry_run=true`. A line of `POST /v1/commands/batch` names a command, with the fields of its path beside
 those of its body; AcceptInvitation alone is not a line, since its token stands for a bearer and a batch has one bearer.
 A field that a command doesn't know is refused. What a refusal means is in [errors.md](errors.md), what comes of a
-command in [events.md](events.md). Ids like TD-3 name statements about the products whose rules these are.
+command in [events.md](events.md), and what a warning in an answer means is [below](#warnings). Ids like TD-3 name
+statements about the products whose rules these are.
 """
 
 
@@ -29,7 +30,21 @@ def document() -> str:
         parts.append(f"## {noun.capitalize()}\n")
         for command in commands:
             parts += command_section(command)
-    return "\n".join(parts)
+    return "\n".join([*parts, "## Warnings\n", warnings()])
+
+
+def warnings() -> str:
+    """Return the table of what an answer may warn of."""
+    rows = [
+        (
+            code(fields["code"].default),
+            " ".join(cleandoc(str(each.__doc__)).split()),
+            listed(name for name in fields if name != "code"),
+        )
+        for each in Caution.__subclasses__()
+        for fields in [each.model_fields]
+    ]
+    return table(("code", "meaning", "facts"), sorted(rows))
 
 
 def noun_of(command: type[Command]) -> str:

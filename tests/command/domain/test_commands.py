@@ -345,6 +345,7 @@ THREE_LOADS = {
     # links, then what is moved beside them, then who else gets the mail that the contact got
     DeactivateContact,
     RemoveEmail,
+    ChangeEmail,
     # what is known of the addresses, then who else gets the mail that the contact got
     TransferContact,
     SetNotifications,

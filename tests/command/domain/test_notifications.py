@@ -5,11 +5,11 @@ from uuid import uuid4
 
 import pytest
 
-from support.decisions import Case, Outcome, new
+from support.decisions import Case, Outcome, hashed, new
 from vinculum_command.domain.accounts import ArchiveAccount
 from vinculum_command.domain.commands import MailWithoutPermission, TopicUncovered
 from vinculum_command.domain.contacts.activity import DeactivateContact
-from vinculum_command.domain.contacts.emails import AddEmail, RemoveEmail
+from vinculum_command.domain.contacts.emails import AddEmail, ChangeEmail, RemoveEmail
 from vinculum_command.domain.links import PutLink, TransferContact, UnlinkContact
 from vinculum_command.domain.notifications import ACCOUNTS_WARNED_OF_MAX, SetNotifications, SetPermissions
 from vinculum_command.domain.rejections import (
@@ -18,6 +18,7 @@ from vinculum_command.domain.rejections import (
     ContactNotLinked,
     PermissionsFixed,
 )
+from vinculum_command.domain.unsubscriptions import Unsubscribe
 from vinculum_shared.contracts.links import NotificationPreferencesChanged, PermissionsChanged
 from vinculum_shared.contracts.tenants import Profile
 from vinculum_shared.contracts.topics import FEATURES, TOPICS, Feature, Topic
@@ -173,6 +174,27 @@ class TestATopicIsUncovered:
         account, (contact,) = self.account(case, ["b@example.com"])
         outcome = case.when(show(account, contact, "support", "projects", "contracts", "estimates"))
         assert uncovered(outcome) == [(account, "invoice"), (account, "credit_note")]
+
+    def test_by_preferring_an_address_that_gets_none(self) -> None:
+        case = Case.under("perfex")
+        account, contact = case.linked("a@example.com", "b@example.com")
+        case.given(mail(account, contact, "invoice", on=False, email_id=case.email(contact, 1)))
+        prefer = ChangeEmail(contact_id=contact, email_id=case.email(contact, 1), primary=True)
+        assert uncovered(case.when(prefer)) == [(account, "invoice")]
+        assert case.loads <= 3
+
+    @pytest.mark.parametrize("covered", [False, True], ids=["alone", "one of two"])
+    def test_by_an_address_whose_recipient_has_unsubscribed(self, *, covered: bool) -> None:
+        case = Case.under("perfex", contact_requires_account=False, unique_contact_email=False)
+        account, (contact, *_) = self.account(case, ["a@example.com"], *[["c@example.com"]] * covered)
+        wish = {"account_id": account, "contact_id": contact, "address_hash": hashed("b@example.com")}
+        case.given(Unsubscribe.model_validate({**wish, "topic": "invoice"}))
+        lost = [] if covered else [(account, "invoice")]
+        correct = ChangeEmail(contact_id=contact, email_id=case.email(contact), address="b@example.com")
+        assert uncovered(case.copy().when(correct)) == lost
+        add = AddEmail(contact_id=contact, address="b@example.com", primary=True)
+        assert uncovered(case.when(add)) == lost
+        assert case.loads <= 4
 
     def test_not_where_somebody_is_left_who_is_inactive_or_has_no_address_or_may_not_see_it(self) -> None:
         case = Case.under("perfex")

@@ -374,5 +374,4 @@ def as_member(case: Case, link: Link) -> Member:
 def check_warnings(given_command: Command, outcome: Outcome, lost: set[tuple[AccountId, Topic]]) -> None:
     """Whoever takes the last recipient of a topic is told, and nobody else."""
     told = {(each.account_id, each.topic) for each in outcome.cautions if isinstance(each, TopicUncovered)}
-    if not isinstance(given_command, AddEmail | ChangeEmail):
-        assert told == lost
+    assert told == lost

@@ -50,6 +50,10 @@ def mailed(case: Case, account: AccountId, contact: ContactId) -> dict[str, set[
     }
 
 
+def unsubscribed(account: AccountId, contact: ContactId, email_id: EmailId) -> RecipientUnsubscribed:
+    return RecipientUnsubscribed(account_id=account, contact_id=contact, email_id=email_id, topic="invoice")
+
+
 BUT_INVOICES = set(TOPICS) - {"invoice"}
 
 
@@ -100,6 +104,46 @@ def test_a_wish_holds_for_an_address_that_another_one_is_corrected_to() -> None:
     assert mailed(case, account, contact) == {ANNA: set(TOPICS)}
     case.given(ChangeEmail(contact_id=contact, email_id=case.email(contact), address="ann@example.com"))
     assert mailed(case, account, contact) == {"ann@example.com": BUT_INVOICES}
+
+
+def taken_over(case: Case, contact: ContactId) -> list[Command]:
+    return [ChangeEmail(contact_id=contact, email_id=case.email(contact), address=ANNA)]
+
+
+def added(_: Case, contact: ContactId) -> list[Command]:
+    return [AddEmail(contact_id=contact, address=ANNA, primary=True)]
+
+
+@pytest.mark.parametrize("gives", [taken_over, added], ids=lambda f: f.__name__)
+def test_whoever_takes_over_an_address_stays_unsubscribed_which_is_warned_of(
+    gives: Callable[[Case, ContactId], list[Command]],
+) -> None:
+    """Until the topic is turned on for the address: its reader may still be the one who unsubscribed."""
+    case, account, anna = mailing()
+    case.given(
+        LinkContacts.model_validate({"account_id": account, "contacts": [{"new_contact": new("c@example.com")}]})
+    )
+    elsewhere = case.account(new())
+    case.given(unsubscribe(account, anna), by=NOTIFIER)
+    case.given(unsubscribe(elsewhere, anna), by=NOTIFIER)
+    case.given(ChangeEmail(contact_id=anna, email_id=case.email(anna), address="moved@example.com"))
+    case.given(CreateContact.model_validate(bo := new("bo@example.com", link_accounts=[{"account_id": account}])))
+    contact = ContactId(bo["id"])
+    outcome = case.when(*gives(case, contact))
+    email_id = next(each.email_id for each in case.head(Contact, contact_id=contact).emails if each.primary)
+    assert outcome.cautions == (unsubscribed(account, contact, email_id),)
+    assert mailed(case, account, contact)[ANNA] == BUT_INVOICES
+    assert case.when(on(account, contact)).codes == ["unsubscribed"]
+    assert mailed(case, account, contact)[ANNA] == set(TOPICS)
+
+
+def test_linking_whoever_has_the_address_warns_of_the_wish() -> None:
+    case, account, anna = mailing()
+    case.given(unsubscribe(account, anna), by=NOTIFIER)
+    case.given(CreateContact.model_validate(created := new(ANNA)))
+    contact = ContactId(created["id"])
+    outcome = case.when(PutLink(account_id=account, contact_id=contact))
+    assert outcome.cautions == (unsubscribed(account, contact, case.email(contact)),)
 
 
 def test_a_wish_holds_for_whoever_else_has_the_address() -> None:

@@ -64,7 +64,10 @@ class Caution(Value):
 
 
 class TopicUncovered(Caution):
-    """Nobody of the account gets mail about the topic any more (PX-8)."""
+    """Nobody of the account gets mail about the topic any more, or none got the record that was sent (PX-8).
+
+    A change of a contact warns for at most 100 of its accounts. A change of the policy doesn't warn of it.
+    """
 
     code: Literal["topic_uncovered"] = "topic_uncovered"
     account_id: AccountId
@@ -89,7 +92,10 @@ class InvitationPending(Caution):
 
 
 class RecipientUnsubscribed(Caution):
-    """The recipient at this address has unsubscribed from mail about the topic, or had until now."""
+    """The recipient at this address has unsubscribed from mail about the topic, or had until now.
+
+    The topic stays off for whoever has the address, until a command turns it on there. That command warns, too.
+    """
 
     code: Literal["unsubscribed"] = "unsubscribed"
     account_id: AccountId

@@ -219,14 +219,14 @@ class TransferContact(EffectiveAt):
             yield from link(heads, self.to_account_id, self.contact_id, terms)
 
 
-def link(heads: Heads, account_id: AccountId, contact_id: ContactId, terms: LinkTerms) -> Iterator[Event]:
+def link(heads: Heads, account_id: AccountId, contact_id: ContactId, terms: LinkTerms) -> Decision:
     """Link a pair; a pair that is linked already stays as it is."""
     heads.check_active(account_id, contact_id)
     if not heads.link(account_id, contact_id).linked:
         yield from join(heads, account_id, contact_id, terms)
 
 
-def join(heads: Heads, account_id: AccountId, contact_id: ContactId, terms: LinkTerms) -> Iterator[Event]:
+def join(heads: Heads, account_id: AccountId, contact_id: ContactId, terms: LinkTerms) -> Decision:
     """Link a pair that may be linked, and is not."""
     policy, members, memberships = heads.policy, heads.members(account_id), heads.memberships(contact_id)
     most = policy.max_accounts_per_contact
@@ -271,7 +271,7 @@ def leave(heads: Heads, now: Link, comment: str | None = None) -> Decision:
         raise LastContact(account_id=account_id)
     if policy.primary_contact == "first_forced" and now.terms.primary and members.count > 1:
         raise PrimaryRequired(account_id=account_id)
-    reached = topics_reaching(heads, now)
+    reached = topics_reaching(heads, [now])
     yield ContactUnlinked(
         account_id=account_id,
         contact_id=contact_id,
@@ -281,7 +281,7 @@ def leave(heads: Heads, now: Link, comment: str | None = None) -> Decision:
         comment=comment,
     )
     yield from close(now, "unlinked")
-    yield from uncovered(heads, {account_id: reached})
+    yield from uncovered(heads, reached)
 
 
 def primaries(heads: Heads, accounts: Iterable[AccountId]) -> Iterator[str]:

@@ -40,6 +40,8 @@ from vinculum_shared.contracts.values import AccountId, ContactId, Distinct, Ema
 from vinculum_shared.recipients import Member, hidden, recipients, wants_anywhere
 
 ACCOUNTS_WARNED_OF_MAX: Final = 100  # accounts that a change of one contact is checked for
+Reach = dict[tuple[AccountId, ContactId], list[Topic]]
+"""By link, the topics that its contact gets mail about."""
 
 
 class SetPermissions(Command):
@@ -64,11 +66,11 @@ class SetPermissions(Command):
             raise PermissionsFixed
         if after == before:
             return
-        reached = topics_reaching(heads, link)
+        reached = topics_reaching(heads, [link])
         yield PermissionsChanged(account_id=self.account_id, contact_id=self.contact_id, before=before, after=after)
         closed = [topic for topic in TOPICS if FEATURE_OF[topic] in set(before) - set(after)]
         yield from _without_permission(heads, self.account_id, self.contact_id, closed)
-        yield from uncovered(heads, {self.account_id: reached})
+        yield from uncovered(heads, reached)
 
 
 class SetNotifications(Command):
@@ -107,7 +109,7 @@ class SetNotifications(Command):
         before, after = link.preferences, self._after(link.preferences, unsubscribed)
         if after == before and not again:
             return
-        reached = topics_reaching(heads, link)
+        reached = topics_reaching(heads, [link])
         yield NotificationPreferencesChanged(
             account_id=self.account_id,
             contact_id=self.contact_id,
@@ -121,7 +123,7 @@ class SetNotifications(Command):
                     account_id=self.account_id, contact_id=self.contact_id, email_id=again, topic=topic
                 )
         yield from _without_permission(heads, self.account_id, self.contact_id, self.topics)
-        yield from uncovered(heads, {self.account_id: reached})
+        yield from uncovered(heads, reached)
 
     def _unsubscribed(self, heads: Heads, link: Link) -> dict[EmailId, Unsubscribed]:
         """Return what the recipients at the contact's addresses have unsubscribed from, and what of it stays so.
@@ -177,19 +179,34 @@ def _without_permission(
             yield MailWithoutPermission(account_id=account_id, contact_id=contact_id, topic=topic)
 
 
-def topics_reaching(heads: Heads, link: Link) -> list[Topic]:
-    """Give the topics that the contact of a link gets mail about now."""
-    return [topic for topic in TOPICS if reached_by(heads, topic, [link])]
+def topics_reaching(heads: Heads, links: Iterable[Link]) -> Reach:
+    """Return which topics the contact of each link gets mail about now."""
+    hold = heads.policy.mail_without_permission
+    return {
+        link.ids: [topic for topic in TOPICS if recipients(topic, [member], mail_without_permission=hold)]
+        for link in links
+        for member in members(heads, [link])
+    }
 
 
-def uncovered(heads: Heads, reached: Mapping[AccountId, Iterable[Topic]]) -> Iterator[Caution]:
-    """Warn of each topic that reached somebody of an account that the caller sees, and now reaches nobody."""
-    reached = {account_id: reached[account_id] for account_id in heads.seen(list(reached))}
-    heads.prefetch(Coverage.key(account_id=account_id) for account_id, topics in reached.items() if topics)
+def uncovered(heads: Heads, before: Reach) -> Iterator[Caution]:
+    """Warn of each topic that reached one of these contacts, and now reaches nobody of an account that the caller sees.
+
+    An account's other contacts are read only where one of these has stopped getting mail.
+    """
+    after = topics_reaching(heads, (heads.link(*ids) for ids in before if before[ids]))
+    lost = {
+        (account_id, topic): None
+        for (account_id, contact_id), topics in before.items()
+        for topic in topics
+        if topic not in after[account_id, contact_id]
+    }
+    seen = set(heads.seen([account_id for account_id, _ in lost]))
+    heads.prefetch(Coverage.key(account_id=account_id) for account_id in seen)
     left = {
         (account_id, topic): heads.coverage(account_id).topics.get(topic, Reached())
-        for account_id, topics in reached.items()
-        for topic in topics
+        for account_id, topic in lost
+        if account_id in seen
     }
     # Where not all of them are known by id, they are many, and are taken to reach somebody.
     few = {each: who.contacts for each, who in left.items() if who.count == len(who.contacts)}

@@ -50,7 +50,7 @@ class Unsubscribe(Command):
         wish = Unsubscribed(address_hash=address_hash, before=before, after=after) if after != before else None
         contacts = sorted({self.contact_id, *_holders(heads, self.account_id, address_hash)})
         links = [heads.link(self.account_id, contact_id) for contact_id in contacts]
-        reached = {topic for link in links if link.linked for topic in topics_reaching(heads, link)}
+        reached = topics_reaching(heads, [link for link in links if link.linked])
         for contact_id, link in zip(contacts, links, strict=True):
             emails = heads.known_contact(contact_id).emails if link.linked else ()
             off = _off(link.preferences, [each for each in emails if each.address_hash == address_hash], [self.topic])
@@ -63,18 +63,25 @@ class Unsubscribe(Command):
                     after=off,
                     unsubscribed=own,
                 )
-        yield from uncovered(heads, {self.account_id: [topic for topic in TOPICS if topic in reached]})
+        yield from uncovered(heads, reached)
 
 
-def keep_off(heads: Heads, account_id: AccountId, contact_id: ContactId, *emails: Email) -> Iterator[Event]:
-    """Turn off, for addresses of a contact that is linked, what their recipients have unsubscribed from."""
+def keep_off(
+    heads: Heads, account_id: AccountId, contact_id: ContactId, *emails: Email
+) -> Iterator[Event | RecipientUnsubscribed]:
+    """Turn off, for addresses that are new to a link, what their recipients have unsubscribed from, and warn of it."""
     before = after = heads.link(account_id, contact_id).preferences
-    for email in emails:
-        topics = heads.login(email.address_hash).unsubscribed.get(account_id)
-        if topics:
-            after = _off(after, [email], topics)
+    unwanted = [(email, heads.login(email.address_hash).unsubscribed.get(account_id, ())) for email in emails]
+    for email, topics in unwanted:
+        after = _off(after, [email], topics) if topics else after
     if after != before:
         yield NotificationPreferencesChanged(account_id=account_id, contact_id=contact_id, before=before, after=after)
+    if heads.sees(account_id):
+        for email, topics in unwanted:
+            for topic in topics:
+                yield RecipientUnsubscribed(
+                    account_id=account_id, contact_id=contact_id, email_id=email.email_id, topic=topic
+                )
 
 
 def against(

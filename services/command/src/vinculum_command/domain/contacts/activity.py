@@ -30,7 +30,7 @@ class DeactivateContact(Command):
         links = heads.links(Enumeration(contact_id=self.contact_id)).found[:ACCOUNTS_WARNED_OF_MAX]
         entered = heads.links(Enumeration(contact_id=self.contact_id, entry="on")).found
         heads.prefetch(beside([*links, *entered]))
-        reached = {link.ids[0]: topics_reaching(heads, link) for link in links}
+        reached = topics_reaching(heads, links)
         yield ContactDeactivated(contact_id=self.contact_id)
         yield from settle_contact(heads, self.contact_id)
         yield from uncovered(heads, reached)
