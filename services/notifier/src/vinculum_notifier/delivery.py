@@ -22,7 +22,7 @@ import structlog
 from vinculum_notifier import ledger, metrics
 from vinculum_notifier.database import worker_pool
 from vinculum_notifier.headers import UnsafeHeaderError, addr_spec
-from vinculum_notifier.known import look
+from vinculum_notifier.known import around, look
 from vinculum_notifier.ledger import RETRY_FOR, Claimed, Turns
 from vinculum_notifier.outcomes import Failure
 from vinculum_notifier.rendering import message_id, render
@@ -33,6 +33,7 @@ from vinculum_notifier.suppression import suppress
 from vinculum_notifier.unsubscribe import unsubscribe_url
 from vinculum_shared import telemetry
 from vinculum_shared.consuming.event_log import EventLog, open_log
+from vinculum_shared.contracts.events import RecordEvent
 from vinculum_shared.failpoints import reach
 from vinculum_shared.metrics import Lag, showing
 from vinculum_shared.postgres import OUTAGE, Pool
@@ -254,8 +255,6 @@ def retry_delay(attempts: int) -> timedelta:
 
 def streams(mail: Notification) -> Iterator[str]:
     """Name what has to be known to send the mail."""
-    yield f"account/{mail.account_id}"
-    yield f"contact/{mail.addressee.contact_id}"
-    yield f"link/{mail.account_id}/{mail.addressee.contact_id}"
+    yield from around(mail.account_id, mail.addressee.contact_id)
     if mail.record_id:
-        yield f"record/{mail.record_id}"
+        yield RecordEvent.stream_of(record_id=mail.record_id)

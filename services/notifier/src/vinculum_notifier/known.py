@@ -26,7 +26,7 @@ from vinculum_shared.contracts.contacts import (
     EmailRemoved,
 )
 from vinculum_shared.contracts.envelope import Recorded
-from vinculum_shared.contracts.events import Event, LinkEvent
+from vinculum_shared.contracts.events import AccountEvent, ContactEvent, Event, LinkEvent, RecordEvent, StaffEvent
 from vinculum_shared.contracts.links import (
     AccessState,
     ContactLinked,
@@ -38,7 +38,7 @@ from vinculum_shared.contracts.links import (
 )
 from vinculum_shared.contracts.records import RecordCreated, RecordReminded, RecordSent, RecordType
 from vinculum_shared.contracts.staff import Limits, Role, StaffUserAdded, StaffUserChanged, StaffUserDeactivated
-from vinculum_shared.contracts.tenants import Policy, PolicyChanged, TenantChanged, TenantRegistered
+from vinculum_shared.contracts.tenants import Policy, PolicyChanged, TenantChanged, TenantEvent, TenantRegistered
 from vinculum_shared.contracts.topics import Feature
 from vinculum_shared.contracts.values import ContactId, Currency, InvitationId, Locale, Value
 from vinculum_shared.postgres import Connection, Pool, columns
@@ -204,22 +204,22 @@ class Known:
 
     @property
     def tenant(self) -> Tenant:
-        return self._state(Tenant, f"tenant/{self.tenant_id}") or Tenant()
+        return self._state(Tenant, TenantEvent.stream_of(tenant=self.tenant_id)) or Tenant()
 
     def staff(self, staff_id: UUID) -> Staff | None:
-        return self._state(Staff, f"staff/{staff_id}")
+        return self._state(Staff, StaffEvent.stream_of(staff_id=staff_id))
 
     def account(self, account_id: UUID) -> Account | None:
-        return self._state(Account, f"account/{account_id}")
+        return self._state(Account, AccountEvent.stream_of(account_id=account_id))
 
     def contact(self, contact_id: UUID) -> Contact | None:
-        return self._state(Contact, f"contact/{contact_id}")
+        return self._state(Contact, ContactEvent.stream_of(contact_id=contact_id))
 
     def link(self, account_id: UUID, contact_id: UUID) -> Link | None:
-        return self._state(Link, f"link/{account_id}/{contact_id}")
+        return self._state(Link, LinkEvent.stream_of(account_id=account_id, contact_id=contact_id))
 
     def record(self, record_id: UUID) -> Record | None:
-        return self._state(Record, f"record/{record_id}")
+        return self._state(Record, RecordEvent.stream_of(record_id=record_id))
 
     def _state(self, kind: type[S], stream: str) -> S | None:
         state = self.states.get(stream)
@@ -239,18 +239,24 @@ def needed(event: Recorded[Event]) -> Iterator[str]:
         yield event.stream
     match event.data:
         case LinkEvent(contact_id=contact_id):
-            yield f"contact/{contact_id}"
+            yield ContactEvent.stream_of(contact_id=contact_id)
         case RecordSent(recipients=recipients):
-            yield from (f"contact/{recipient.contact_id}" for recipient in recipients)
+            yield from (ContactEvent.stream_of(contact_id=each.contact_id) for each in recipients)
+
+
+def around(account_id: UUID | None, contact_id: UUID) -> Iterator[str]:
+    """Return the streams of an account, of a contact and of the link between them."""
+    ids = {"account_id": account_id, "contact_id": contact_id}
+    return (event.stream_of(**ids) for event in (AccountEvent, ContactEvent, LinkEvent))
 
 
 async def load(db: Connection, events: Sequence[Recorded[Event]]) -> dict[str, Known]:
     """Load, by tenant, what the events need, as of before them."""
     known = {event.tenant: Known(event.tenant) for event in events}
-    streams = {(tenant, f"tenant/{tenant}") for tenant in known}
+    streams = {(tenant, TenantEvent.stream_of(tenant=tenant)) for tenant in known}
     streams.update((event.tenant, stream) for event in events for stream in needed(event))
     accounts = {
-        (event.tenant, f"link/{event.data.account_id}/")
+        (event.tenant, LinkEvent.stream_of(account_id=event.data.account_id, contact_id=""))
         for event in events
         if isinstance(event.data, RecordSent | RecordReminded)
     }
@@ -262,7 +268,7 @@ async def load(db: Connection, events: Sequence[Recorded[Event]]) -> dict[str, K
 async def look(db: Connection | Pool, tenant: str, *streams: str) -> Known:
     """Load what is known now."""
     known = Known(tenant)
-    for stream, state in await db.fetch(LOOK, tenant, [f"tenant/{tenant}", *streams]):
+    for stream, state in await db.fetch(LOOK, tenant, [TenantEvent.stream_of(tenant=tenant), *streams]):
         known.put(stream, parsed(stream, state))
     return known
 

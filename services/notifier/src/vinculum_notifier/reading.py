@@ -6,13 +6,14 @@ from uuid import UUID
 from fastapi import Depends
 
 from vinculum_notifier import known
+from vinculum_shared.contracts.events import StaffEvent
 from vinculum_shared.http.readers import OPERATORS, READERS, Asked, Standing, View, Viewing
 from vinculum_shared.postgres import Connection
 
 
 async def look(db: Connection, tenant: str, staff_id: UUID | None) -> Asked:
     position, held = await db.fetchrow(APPLIED, tenant) or (None, False)
-    found = await known.look(db, tenant, f"staff/{staff_id}")
+    found = await known.look(db, tenant, StaffEvent.stream_of(staff_id=staff_id))
     staff = found.staff(staff_id) if staff_id else None
     standing = Standing(staff.active, staff.roles, staff.limits.accounts) if staff else None
     return Asked(position, held, found.tenant.policy, standing)

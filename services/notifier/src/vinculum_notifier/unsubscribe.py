@@ -18,7 +18,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse
 
 from vinculum_notifier import announcing, languages
-from vinculum_notifier.known import Known, look
+from vinculum_notifier.known import Known, around, look
 from vinculum_notifier.rendering import inert
 from vinculum_notifier.routing import Notification
 from vinculum_notifier.settings import Settings
@@ -57,9 +57,7 @@ class Unsubscription(Signed):
     @property
     def streams(self) -> Iterator[str]:
         """The streams of what the page shows."""
-        yield f"account/{self.account_id}"
-        yield f"contact/{self.contact_id}"
-        yield f"link/{self.account_id}/{self.contact_id}"
+        return around(self.account_id, self.contact_id)
 
     def email(self, known: Known) -> Email | None:
         contact = known.contact(self.contact_id)

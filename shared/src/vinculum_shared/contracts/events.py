@@ -22,6 +22,11 @@ class Event(Value):
     STREAM: ClassVar[tuple[str, ...]]
     SUBJECT: ClassVar[tuple[str, ...] | None] = None  # whose personal data it carries
 
+    @classmethod
+    def stream_of(cls, **ids: object) -> str:
+        """Return the name of the stream that these ids are of."""
+        return named(cls.STREAM, ids)
+
     @cached_property
     def stream(self) -> str:
         return named(self.STREAM, self.__dict__)
@@ -71,7 +76,8 @@ class RecordEvent(Event):
 
     @property
     def subject(self) -> str:
-        return f"account/{self.account_id}" if self.account_id else f"contact/{self.contact_id}"
+        event = AccountEvent if self.account_id else ContactEvent
+        return event.stream_of(account_id=self.account_id, contact_id=self.contact_id)
 
 
 class Recipient(Value):

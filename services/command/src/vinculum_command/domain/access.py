@@ -219,7 +219,8 @@ class SettleAccess(Command):
 
     @cached_property
     def target(self) -> str:
-        return f"account/{self.account_id}" if self.account_id else f"contact/{self.contact_id}"
+        head = Account if self.account_id else Contact
+        return head.key(account_id=self.account_id, contact_id=self.contact_id)
 
     def decide(self, heads: Heads) -> Decision:
         if self.account_id:
