@@ -24,7 +24,7 @@ log = structlog.get_logger()
 HEADS_CACHED_MAX: Final = 50_000
 EVENTS_MAX: Final = 256  # of a group, or those of one command
 BYTES_MAX: Final = 1024 * 1024  # of a group's events: the one that reaches it is the last
-LIGHT_MAX: Final = 32  # events of a command that shares a group with those of other tenants
+LIGHT_MAX: Final = 32  # cost, about an event each, up to which a tenant shares groups with others
 
 Hash = Callable[[str], str]
 """The keyed hash by which an address is compared."""
