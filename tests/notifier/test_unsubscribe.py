@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import timedelta
 from email.message import EmailMessage
@@ -16,7 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from support.billing import Billing
-from support.firms import an_email
+from support.events import Log
+from support.firms import Firm, an_email
 from support.http_server import served
 from support.log_server import LogServer
 from support.mail_server import MailServer
@@ -35,6 +37,7 @@ from vinculum_shared.contracts.links import (
 pytestmark = pytest.mark.integration
 
 ON = NotificationPreferences(topics=("invoice",))
+WAITING = "SELECT count(*) FROM announcement WHERE position IS NULL"
 
 
 @dataclass
@@ -89,7 +92,7 @@ async def announced(notifier: Notifier, commands: Commands, *, count: int) -> No
 
     async def told() -> bool:
         await notifier.pool.execute("UPDATE announcement SET next_attempt_at = now() WHERE position IS NULL")
-        waiting = await notifier.pool.fetchval("SELECT count(*) FROM announcement WHERE position IS NULL")
+        waiting = await notifier.pool.fetchval(WAITING)
         return len(commands.got) >= count and waiting == 0
 
     async with asyncio.TaskGroup() as group:
@@ -230,20 +233,37 @@ async def test_the_wish_is_told_to_the_command_service_until_it_answers(notifier
     assert orjson.loads(told[1]) == {"topic": "invoice", "address_hash": address_hash}
 
 
-async def test_a_rebuild_tells_a_wish_again_which_the_log_may_have_lost(
-    notifier: Notifier, mails: MailServer, log: LogServer
+@pytest.mark.parametrize("since", [0, 3], ids=["idle since", "with new events since"])
+async def test_a_rebuild_announces_a_wish_again_that_a_restored_log_has_lost(
+    since: int, notifier: Notifier, mails: MailServer, log: LogServer
 ) -> None:
-    """With the key of the first time, so that a wish which the log still has changes nothing."""
+    """However old the copy is that was restored; what the log still has is not announced again."""
     firm, path = await mailed(notifier, mails)
+    restored, ends = deepcopy(firm.log), len(firm.log.recorded)
     await notifier.http.post(path)
-    async with commands(done(40), done(41)) as service:
+    async with commands(done(ends), done(ends + 1), done(ends + since + 1)) as service:
         await announced(notifier, service, count=1)
-        log.logs["acme"] = firm.log
-        assert await rebuild(notifier.settings, "acme") == 0
-        assert await later_reminder(notifier, firm) == "unsubscribed"
+        await rebuilt(notifier, log, restored)
+        assert await notifier.pool.fetchval(WAITING) == 0
+        await notifier.http.post(path)
         await announced(notifier, service, count=2)
-    (first, second) = service.got
-    assert first == second
+        await notifier.pool.execute("UPDATE announcement SET next_attempt_at = now() - interval '30 days'")
+        firm.remind()
+        await notifier.apply(firm.log)
+        restored.now = firm.log.now + timedelta(hours=1)
+        for _ in range(since):
+            Firm(restored, firm.admin_id).contact("Bo", None)
+        await rebuilt(notifier, log, restored)
+        firm.log = restored
+        await later_reminder(notifier, firm)
+        assert len(mails.mails("anna@example.com")) == 1
+        await announced(notifier, service, count=3)
+    assert service.got[1] == service.got[2]
+
+
+async def rebuilt(notifier: Notifier, log: LogServer, as_it_is: Log) -> None:
+    log.logs["acme"] = as_it_is
+    assert await rebuild(notifier.settings, "acme") == 0
 
 
 async def test_staff_may_turn_the_topic_on_again(notifier: Notifier, mails: MailServer) -> None:

@@ -4,7 +4,7 @@ An announcement is a row, which is claimed for as long as a command can take and
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final, LiteralString
 from uuid import UUID
@@ -16,6 +16,7 @@ from asyncpg import Record
 
 from vinculum_notifier.database import worker_pool
 from vinculum_notifier.settings import Settings
+from vinculum_shared.consuming.event_log import Line
 from vinculum_shared.contracts.topics import Topic
 from vinculum_shared.postgres import OUTAGE, Connection, Pool
 from vinculum_shared.supervision import beat, set_within, waiting_for, working
@@ -28,7 +29,6 @@ POLL_SECONDS: Final = 1.0
 TIMEOUT_SECONDS: Final = 10.0
 RETRY_FIRST: Final = timedelta(seconds=15)  # longer than a command can take: it is the lease too
 RETRY_LONGEST: Final = timedelta(minutes=5)
-KEY_KNOWN_FOR: Final = timedelta(hours=71)  # one hour less than the command service keeps it
 NOTHING_LEFT: Final = frozenset({"account_not_found", "contact_not_found"})
 """Problems which say that there is nothing left to announce."""
 
@@ -48,9 +48,13 @@ async def add(db: Connection, tenant: str, about: str, path: str, body: Mapping[
     await db.execute(ADD, tenant, about, path, orjson.dumps(body).decode())
 
 
-async def repeat(db: Connection, tenant: str) -> None:
-    """Announce all of a tenant again, with the keys of the first time, while the command service knows them."""
-    await db.execute(REPEAT, tenant, KEY_KNOWN_FOR)
+async def repeat_lost(db: Connection, tenant: str, after: int, lines: Sequence[Line]) -> None:
+    """Announce again what was answered at positions of these lines, or without lines later, and is not in the log.
+
+    A log that was restored from an older state has other events since: they are newer than all that was applied here.
+    """
+    till = lines[-1].position if lines else None
+    await db.execute(REPEAT_LOST, tenant, after, till, [line.recorded_at for line in lines])
 
 
 async def announce(settings: Settings, stop: asyncio.Event) -> None:
@@ -108,6 +112,10 @@ CLAIM: LiteralString = """
     RETURNING announcement.*"""
 ANSWERED: LiteralString = """
     UPDATE announcement SET position = $4, refused = $5 WHERE (tenant, about, idempotency_key) = ($1, $2, $3)"""
-REPEAT: LiteralString = """
+REPEAT_LOST: LiteralString = """
+    WITH kept AS (
+        SELECT $2::bigint + count(line) AS till
+        FROM subscription JOIN unnest($4::timestamptz[]) AS line ON line <= recorded_at WHERE tenant = $1
+    )
     UPDATE announcement SET position = NULL, refused = NULL, attempts = 0, next_attempt_at = now()
-    WHERE tenant = $1 AND position IS NOT NULL AND next_attempt_at > now() - $2::interval"""
+    FROM kept WHERE tenant = $1 AND position > kept.till AND ($3::bigint IS NULL OR position <= $3)"""

@@ -19,18 +19,18 @@ async def rebuild(settings: Settings, tenant: str | None = None) -> int:
 
 
 async def forget(db: Connection, tenant: str) -> None:
-    """Delete what is known of a tenant, and make due again what its command service was told.
-
-    A command that the log has is not carried out twice: it has the key of the first time, while that is known.
-    """
+    """Delete what is known of a tenant."""
     await db.execute(FORGET, tenant, timeout=FORGET_SECONDS_MAX)
-    await announcing.repeat(db, tenant)  # the log may have been restored from before them
 
 
 async def compare(db: Connection, tenant: str, after: int, lines: Sequence[Line]) -> None:
-    """Mark what the ledger has of events at these positions that are not in the log; without lines, of all later."""
+    """Mark what the ledger has of events at these positions that are not in the log; without lines, of all later.
+
+    What the command service was told there, and has lost, it is told again.
+    """
     till = lines[-1].position if lines else None
     await ledger.mark_forged(db, tenant, after, till, [line.id for line in lines])
+    await announcing.repeat_lost(db, tenant, after, lines)
 
 
 FORGET: LiteralString = "DELETE FROM known WHERE tenant = $1"
