@@ -1,10 +1,12 @@
-"""A Postgres that keeps its connections and answers none: what is asked meanwhile is answered in time."""
+"""A Postgres that keeps its connections and answers none, or takes no writes: callers are answered in time."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from support.paused import PausablePostgres
@@ -68,3 +70,29 @@ async def test_readiness_is_told_in_time(service: Service, pausable_postgres: Pa
         return (await service.http.get("/health/ready")).status_code == 200
 
     await until(ready)
+
+
+async def test_a_service_whose_postgres_takes_no_writes_is_not_ready_until_it_does(
+    service: Service, pausable_postgres: PausablePostgres
+) -> None:
+    firm = await service.register("dynamics")
+
+    async def says(status: int, check: str = "") -> bool:
+        answer = await service.http.get("/health/ready")
+        return answer.status_code == status and check in answer.text
+
+    admin = await asyncpg.connect(pausable_postgres.url)
+    try:
+        await admin.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        await admin.execute("SELECT pg_reload_conf()")
+        refused = asyncio.create_task(unavailable(firm, 10, "POST", "/accounts", {"name": "A"}))
+        await until(partial(says, 503, "executor: Waits for a Postgres that takes writes."))
+        await refused
+        assert await says(503)
+    finally:
+        await admin.execute("SET default_transaction_read_only = off")
+        await admin.execute("ALTER SYSTEM RESET default_transaction_read_only")
+        await admin.execute("SELECT pg_reload_conf()")
+        await admin.close()
+    await until(partial(says, 200))
+    await firm.account(name="A")

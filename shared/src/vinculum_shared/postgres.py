@@ -39,9 +39,13 @@ OUTAGE: Final = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,
+    asyncpg.ReadOnlySQLTransactionError,
     asyncpg.ObjectNotInPrerequisiteStateError,  # a lock that was not to be had in time is one
 )
-"""Postgres is away, too busy to answer in time, or put another first. Whether it did what was asked is not known."""
+"""Postgres is away, takes no writes (full or read-only), is too busy to answer in time, or put another first.
+
+Whether it did what was asked is not known.
+"""
 CUSTOM_PLANS: Final = {"plan_cache_mode": "force_custom_plan"}
 """An optional filter that is not given costs nothing; and a cached plan would date from empty tables."""
 NOT_UP_YET: Final = (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError)

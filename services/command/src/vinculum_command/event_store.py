@@ -253,3 +253,15 @@ async def hold(db: Connection, tenants: Iterable[str]) -> None:
     names = sorted(set(tenants))
     await show(db, names)
     await db.execute("SELECT FROM tenants WHERE tenant = ANY ($1) ORDER BY tenant FOR UPDATE", names)
+
+
+# 1 MiB of rows: more than the room that is left in pages which exist already.
+TAKE_ROOM: LiteralString = """
+    CREATE TEMPORARY TABLE room ON COMMIT DROP AS SELECT repeat('x', 1024) FROM generate_series(1, 1024)"""
+
+
+async def require_room(db: Connection) -> None:
+    """Raise the error of a Postgres that takes no writes: its disk is full, or it is read-only."""
+    async with db.transaction():
+        await db.execute("SET LOCAL ROLE NONE")  # the login role may create temporary tables
+        await db.execute(TAKE_ROOM)

@@ -9,9 +9,10 @@ did not come about is never written: it is decided again.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Container, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from math import inf
 from typing import ClassVar, Final, NamedTuple, cast
 from weakref import WeakValueDictionary
 
@@ -31,7 +32,7 @@ from vinculum_shared.contracts.addresses import address_hash
 from vinculum_shared.deadlines import Deadline
 from vinculum_shared.postgres import OUTAGE, Connection, Pool, lent
 from vinculum_shared.problems import TooMany, Unavailable
-from vinculum_shared.supervision import set_within
+from vinculum_shared.supervision import set_within, waiting_for, working
 
 log = structlog.get_logger()
 
@@ -39,6 +40,7 @@ GIVE_UP_AFTER_SECONDS: Final = 10.0  # since a command came, without a Postgres 
 TRY_SECONDS_MAX: Final = 9.0  # Postgres gives up a statement after 8
 RETRY_SECONDS_MIN: Final = 3.0  # however late it is
 PAUSE_SECONDS_MAX: Final = 1.0
+PROBE_SECONDS: Final = 1.0
 HASHES_CACHED_MAX: Final = 16_384
 BYTES_AN_EVENT: Final = 128  # of a command that has many
 
@@ -72,6 +74,7 @@ class Executor:
         self._turns = Turns()
         self._dry_runs: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._stopping = False
+        self._writable = True
 
     async def execute(self, order: Order, idempotency_key: str | None = None, *, size: int = 0) -> Answer:
         """Carry out a command and return its answer once its events are durable. Raise what it is refused with."""
@@ -161,7 +164,8 @@ class Executor:
         while not (stop.is_set() and self._backlogs.idle):
             if not lane.turns and not (flying and flying.landed.done()):
                 lane.wake.clear()
-                await set_within(lane.wake)
+                if not await set_within(lane.wake, inf if self._writable else PROBE_SECONDS):
+                    await self._probe()
                 continue
             taken = self._backlogs.take(lane, half=flying is None)
             flying = await self._turn(taken, flying, pace, light=lane.light)
@@ -259,6 +263,8 @@ class Executor:
                 held = True
             except OUTAGE as error:
                 log.warning("postgres_lost", reason=type(error).__name__)
+                self._writable = False
+                waiting_for("a Postgres that takes writes")
                 await asyncio.sleep(pause_seconds)
                 pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
             except asyncpg.PostgresError as error:
@@ -275,6 +281,18 @@ class Executor:
                 self._land(group, bases)
                 group, held, tries = Group(group.left), False, 0
         self._give_up(group)
+
+    async def _probe(self) -> None:
+        """Try a write, since a service that isn't ready may be sent no command to try."""
+        with suppress(asyncpg.PostgresError, *OUTAGE), Deadline(TRY_SECONDS_MAX):
+            async with lent(self._db) as db:
+                await event_store.require_room(db)
+            self._written()
+
+    def _written(self) -> None:
+        if not self._writable:
+            self._writable = True
+            working()
 
     def _give_up(self, group: Group) -> None:
         """Refuse a group, and what has waited as long behind it."""
@@ -296,6 +314,7 @@ class Executor:
 
     def _land(self, group: Group, bases: Mapping[str, int]) -> None:
         """Give each of a group that is durable its answer, and start what follows from it."""
+        self._written()
         metrics.APPEND_COMMANDS.observe(len(group.waiting))
         for waiting, outcome in zip(group.waiting, group.outcomes, strict=True):
             if outcome.refusal:
