@@ -338,10 +338,16 @@ class TestIfMatch:
 
 
 # record, then its account's links, then their contacts, then what is known of the addresses
-FOUR_LOADS = {SendRecord, RemindRecord}
-THREE_LOADS = {
-    # what the access must be like, then the links, then what is moved beside them
+FOUR_LOADS = {
+    SendRecord,
+    RemindRecord,
+    # what the access must be like, then the links, then what is moved beside them, then the addresses that are invited
     SettleAccess,
+}
+THREE_LOADS = {
+    # links, then what is moved beside them, then what is known of the addresses that are invited
+    RestoreAccount,
+    ReactivateContact,
     # links, then what is moved beside them, then who else gets the mail that the contact got
     DeactivateContact,
     RemoveEmail,

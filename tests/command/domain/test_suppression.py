@@ -6,7 +6,9 @@ import pytest
 
 from support.decisions import Case, hashed
 from vinculum_command.domain.access import SetPortalAccess
+from vinculum_command.domain.accounts import ArchiveAccount, RestoreAccount
 from vinculum_command.domain.commands import AddressSuppressed, Command
+from vinculum_command.domain.contacts.activity import DeactivateContact, ReactivateContact
 from vinculum_command.domain.contacts.emails import AddEmail, ChangeEmail
 from vinculum_command.domain.contacts.suppression import ReleaseEmail, SuppressEmail
 from vinculum_command.domain.records import CreateRecord, RemindRecord, SendRecord
@@ -61,6 +63,22 @@ def test_an_invitation_that_is_under_way_to_the_address_is_warned_of() -> None:
     invite = SetPortalAccess(account_id=account, contact_id=contact, login=True)
     case.given(invite, suppress(contact))
     assert case.when(invite).codes == ["invitation_pending", "address_suppressed"]
+
+
+def test_an_invitation_that_is_sent_anew_to_the_address_is_warned_of() -> None:
+    """By restoring the account or reactivating the contact, which gives back an invitation that was not used yet."""
+    case = Case.under("perfex")
+    account, contact = case.linked(ADDRESS)
+    case.given(SetPortalAccess(account_id=account, contact_id=contact, login=True), suppress(contact))
+    suspend: list[tuple[Command, Command]] = [
+        (ArchiveAccount(account_id=account), RestoreAccount(account_id=account)),
+        (DeactivateContact(contact_id=contact), ReactivateContact(contact_id=contact)),
+    ]
+    for away, back in suspend:
+        case.given(away)
+        outcome = case.when(back)
+        assert outcome.codes == ["address_suppressed"]
+        assert case.loads <= 3
 
 
 def test_whoever_else_has_the_address_is_warned_of() -> None:

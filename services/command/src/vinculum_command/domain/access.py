@@ -242,6 +242,7 @@ def settle_account(heads: Heads, account_id: AccountId, after: str = "") -> Deci
             yield from _suspend(link, "account_archived")
         elif not heads.known_contact(link.ids[1]).inactive:
             yield from _give_back(heads, link, "account_restored")
+    yield from suppressed(heads, _invitees(heads))
     if links.after:
         yield Next(SettleAccess(account_id=account_id, after=links.after))
 
@@ -257,6 +258,7 @@ def settle_contact(heads: Heads, contact_id: ContactId, after: str = "") -> Deci
             yield from _suspend(link, "contact_deactivated")
         elif not heads.known_account(link.ids[0]).archived:
             yield from _give_back(heads, link, "contact_reactivated")
+    yield from suppressed(heads, _invitees(heads))
     if links.after:
         yield Next(SettleAccess(contact_id=contact_id, after=links.after))
 
@@ -307,6 +309,13 @@ def _give_back(heads: Heads, link: Link, why: AccessReason) -> Decision:
             yield _invited(heads, link, email_id, access, why)
         elif access.underneath == "active":
             yield _changed(link, email_id, access, "active", why)
+
+
+def _invitees(heads: Heads) -> Iterator[Recipient]:
+    """Return whom the command has mailed an invitation."""
+    for event, _ in heads.recorded:
+        if isinstance(event, PortalAccessChanged) and event.to == "invited" and event.address_hash:
+            yield Recipient(contact_id=event.contact_id, email_id=event.email_id)
 
 
 def _invited(heads: Heads, link: Link, email_id: EmailId, access: Access | None, why: AccessReason) -> Event:
