@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from pydantic import SecretStr
 
+from support import servers
 from support.commands import Store, event_store
 from support.databases import as_admin
 from support.waiting import until
@@ -20,8 +22,11 @@ from vinculum_command import metrics, relay
 from vinculum_command.database import BY_INDEX, log_pool
 from vinculum_command.domain.accounts import CreateAccount
 from vinculum_command.settings import Settings
+from vinculum_devstack.processes import Processes
 from vinculum_shared import kafka as topics
+from vinculum_shared import supervision
 from vinculum_shared.contracts import envelope
+from vinculum_shared.metrics import scrape
 from vinculum_shared.postgres import Connection
 
 pytestmark = pytest.mark.integration
@@ -132,6 +137,41 @@ async def test_the_lag_is_what_is_stored_and_not_sent(store: Store, settings: Se
         async with relaying(settings):
             await relayed_up_to(store, {"a": 3, "b": 3})
         assert await relay.left(pool) == (0, None)
+
+
+async def test_a_relay_whose_kafka_is_paused_says_that_it_waits_and_shows_the_age_of_what_is_unsent(
+    store: Store, settings: Settings, tmp_path: Path
+) -> None:
+    bootstrap = await servers.own_kafka(tmp_path)
+    processes = Processes(tmp_path)
+    broker = processes.running("kafka")
+    assert broker
+
+    async def waits() -> bool:
+        return supervision.unready()[1].get(relay.SENDER) == "Waits for Kafka."
+
+    async def goes_on() -> bool:
+        return not await waits()
+
+    try:
+        async with relaying(settings.model_copy(update={"kafka_bootstrap": bootstrap})):
+            await store.register("a", "dynamics")
+            await relayed_up_to(store, {"a": 3})
+            await until(goes_on)
+            broker.suspend()
+            await store.register("b", "dynamics")
+            recorded_at = (await store.log("b"))[0].recorded_at
+            await until(waits, relay.SEND_DEADLINE_SECONDS)
+            waited_seconds = (datetime.now(UTC) - recorded_at).total_seconds()
+            shown = dict(line.rsplit(" ", 1) for line in (await scrape()).decode().splitlines() if line[0] != "#")
+            assert (shown["vinculum_relay_lag_events"], shown["vinculum_relay_lag_known"]) == ("3.0", "1.0")
+            assert float(shown["vinculum_relay_lag_seconds"]) >= waited_seconds
+            broker.resume()
+            await relayed_up_to(store, {"a": 3, "b": 3})
+            await until(goes_on)
+    finally:
+        broker.resume()
+        await processes.stop("kafka")
 
 
 async def test_tenants_with_much_to_send_take_turns(

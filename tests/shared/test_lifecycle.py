@@ -146,8 +146,11 @@ async def test_a_part_that_ends_unasked_is_restarted_and_meanwhile_the_process_i
 
 
 async def test_a_part_says_what_it_waits_for() -> None:
-    async with running("wait") as (_, http):
+    async with running("wait") as (process, http):
         answer = await http.get("/health/ready")
+        process.terminate()
+        lines = await ended(process)
+    assert [(line["part"], line["waits_for"]) for line in lines if line["event"] == "part_waits"] == [("wait", "Kafka")]
     assert answer.status_code == 503
     assert answer.json()["detail"] == "wait: Waits for Kafka."
 

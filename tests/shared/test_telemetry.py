@@ -89,7 +89,7 @@ def test_no_more_lines_are_remembered_than_a_bound() -> None:
     assert repeats.filter(record(1, "line 0"))  # forgotten: written the longest ago
 
 
-def test_the_next_line_tells_how_many_were_left_out(
+def test_the_next_line_of_a_library_tells_how_many_were_left_out_and_aiokafka_s_are_information(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(logging, "root", logging.RootLogger(logging.WARNING))
@@ -97,7 +97,10 @@ def test_the_next_line_tells_how_many_were_left_out(
     telemetry.configure("command", "json")
     for seconds in (0, 1, 2, 11, 22):
         logging.root.handle(record(seconds, "Topic %s not found", "vinculum"))
+    logging.root.handle(record(0, "Task exception was never retrieved", logger="asyncio"))
     structlog.configure(**before)
-    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    *written, of_asyncio = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {line["event"] for line in written} == {"Topic vinculum not found"}
     assert [line.get("count") for line in written] == [None, 2, None]
+    assert {line["level"] for line in written} == {"info"}
+    assert of_asyncio["level"] == "error"

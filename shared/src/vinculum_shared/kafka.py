@@ -22,6 +22,7 @@ BATCH_BYTES: Final = 512 * 1024
 FETCH_BYTES_MAX: Final = 16 * 1024 * 1024
 START_DEADLINE_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 0.5
+SILENT_SECONDS: Final = 5.0
 
 
 SecurityProtocol: TypeAlias = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
@@ -75,12 +76,15 @@ def own_cancellations() -> Iterator[None]:
 
 @asynccontextmanager
 async def answering_within(seconds: float) -> AsyncIterator[None]:
-    """Raise a KafkaError if the block takes longer."""
+    """Raise a KafkaError if the block takes longer. A part that has waited for some time says so before that."""
+    silent = asyncio.get_running_loop().call_later(SILENT_SECONDS, waiting_for, "Kafka")
     try:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError as error:
         raise KafkaTimeoutError from error
+    finally:
+        silent.cancel()
 
 
 async def ensure_topic(

@@ -123,15 +123,18 @@ async def when_up(connect: Callable[[], Awaitable[T]]) -> T:
     """Try until the server is there; its own refusals (a wrong password, no such database) are raised at once."""
     loop = asyncio.get_running_loop()
     deadline, backoff_seconds = loop.time() + CONNECT_DEADLINE_SECONDS, 0.1
+    waited = False
     while True:
         try:
             connected = await connect()
         except NOT_UP_YET:
+            waited = True
             waiting_for("Postgres")
             if loop.time() + backoff_seconds > deadline:
                 raise
         else:
-            working()
+            if waited:
+                working()
             return connected
         await asyncio.sleep(backoff_seconds)
         backoff_seconds = min(2 * backoff_seconds, CONNECT_BACKOFF_SECONDS_MAX)

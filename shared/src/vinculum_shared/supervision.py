@@ -118,10 +118,15 @@ def working() -> None:
 
 
 def waiting_for(what: str | None) -> None:
-    """Record what the part which runs here can't go on without."""
+    """Record what the part which runs here can't go on without. Each change is logged: two lines for an outage."""
     if heartbeat := _own.get():
         heartbeat.at = time.monotonic()
-        heartbeat.waits_for = what
+        if what != heartbeat.waits_for:
+            heartbeat.waits_for = what
+            if what:
+                log.warning("part_waits", waits_for=what)
+            else:
+                log.info("part_goes_on")
 
 
 async def set_within(event: asyncio.Event, seconds: float = inf) -> bool:

@@ -25,7 +25,7 @@ LOG_FIELDS: Final = frozenset(  # as words: fifty quoted names would be fifty li
     event level timestamp logger service part parts trace_id dropped exception
     tenant account_id contact_id email_id staff_id record_id invitation_id event_id command_id notification_id
     stream type position positions version read_model
-    command outcome code reason status method route kind check
+    command outcome code reason waits_for status method route kind check
     topic partition partitions offset generation migration port
     attempt count limit batch events tenants streams seconds milliseconds
     """.split()  # noqa: SIM905
@@ -80,9 +80,17 @@ def configure(service: str, log_format: Literal["json", "console"]) -> None:
         )
     )
     handler.addFilter(Repeats())
+    handler.addFilter(lowered)
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     for library in QUIET_LIBRARIES:
         logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def lowered(record: logging.LogRecord) -> bool:
+    """Lower what aiokafka logs to info: the part that waits for Kafka logs the outage, once."""
+    if record.name.partition(".")[0] == "aiokafka":
+        record.levelno, record.levelname = logging.INFO, "INFO"
+    return True
 
 
 class Repeats(logging.Filter):

@@ -31,7 +31,7 @@ async def listen(url: SecretStr, ring: Ring, stop: asyncio.Event) -> None:
         try:
             await _listen(url, rung, ring, stop)
         except (*OUTAGE, asyncpg.PostgresError) as error:
-            log.warning("doorbell_lost", reason=type(error).__name__)
+            log.info("doorbell_lost", reason=type(error).__name__)
             waiting_for("Postgres")
             await set_within(stop, BACKOFF_SECONDS)
 

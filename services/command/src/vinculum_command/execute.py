@@ -262,7 +262,7 @@ class Executor:
             except (HeadMovedError, KeyStoredError):
                 held = True
             except OUTAGE as error:
-                log.warning("postgres_lost", reason=type(error).__name__)
+                log.info("postgres_lost", reason=type(error).__name__)
                 self._writable = False
                 waiting_for("a Postgres that takes writes")
                 await asyncio.sleep(pause_seconds)

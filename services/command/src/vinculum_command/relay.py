@@ -124,8 +124,8 @@ class Relay:
                     await self._while_active()
             except* (KafkaError, LeaseLostError, *OUTAGE) as failed:
                 metrics.RELAY_RESTARTS.inc()
-                log.warning("relay_restarts", reason=type(failed.exceptions[0]).__name__)
-                waiting_for("Kafka" if failed.subgroup(KafkaError) else "Postgres")
+                log.info("relay_restarts", reason=type(failed.exceptions[0]).__name__)
+                waiting_for(_whom(failed))
                 await set_within(self.stop, BACKOFF_SECONDS)
 
     async def _while_active(self) -> None:
@@ -158,11 +158,13 @@ class Relay:
             security=settings.kafka_security,
         )
         producer = kafka.producer(settings.kafka_bootstrap, "vinculum-relay", settings.kafka_security)
-        await producer.start()
         try:
+            async with kafka.answering_within(SEND_DEADLINE_SECONDS):
+                await producer.start()
             await self._relay(db, producer)
         finally:
-            await asyncio.wait_for(producer.stop(), SEND_DEADLINE_SECONDS)
+            async with kafka.answering_within(SEND_DEADLINE_SECONDS):
+                await producer.stop()
 
     async def _relay(self, db: Connection, producer: AIOKafkaProducer) -> None:
         self._all_may_have_news = True
@@ -208,6 +210,13 @@ class Relay:
         rows = await db.fetch(UNSENT, WITH_PERSONAL, tenants, after, EVENTS_AT_ONCE // each, BYTES_AT_ONCE // each)
         self._news |= dict.fromkeys(row["tenant"] for row in rows if row["more"])
         return rows
+
+
+def _whom(failed: BaseExceptionGroup) -> str | None:
+    """Return what a failure shows to be away."""
+    if failed.subgroup(KafkaError):
+        return "Kafka"
+    return "Postgres" if failed.subgroup(OUTAGE) else None
 
 
 async def _send(producer: AIOKafkaProducer, topic: str, rows: Sequence[Any]) -> None:

@@ -70,7 +70,7 @@ async def announce(settings: Settings, stop: asyncio.Event) -> None:
                     beat()
                 working()
             except (*OUTAGE, httpx2.HTTPError) as error:
-                log.warning("announce_interrupted", reason=type(error).__name__)
+                log.info("announce_interrupted", reason=type(error).__name__)
                 waiting_for("the command service" if isinstance(error, httpx2.HTTPError) else "Postgres")
             await set_within(stop, POLL_SECONDS)
 

@@ -55,7 +55,7 @@ async def first_start(pool: Pool, event_log: EventLog, stop: asyncio.Event) -> N
         try:
             positions = await event_log.positions()
         except httpx2.HTTPError as error:
-            log.warning("log_unavailable", reason=type(error).__name__)
+            log.info("log_unavailable", reason=type(error).__name__)
             waiting_for("the log of the command service")
             await set_within(stop, RETRY_SECONDS)
         else:

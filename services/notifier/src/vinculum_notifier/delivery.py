@@ -123,7 +123,7 @@ class Deliverer:
             due = await ledger.claim(self.pool, room, self.turns, INVITATIONS_AT_ONCE - invitations)
             unread = await self.unread({claimed.mail.tenant for claimed in due})
         except OUTAGE as error:
-            log.warning("ledger_unavailable", reason=type(error).__name__)
+            log.info("ledger_unavailable", reason=type(error).__name__)
             waiting_for("Postgres")
             return []
         return [(claimed, unread.get(claimed.mail.tenant, 0)) for claimed in due]
@@ -134,7 +134,7 @@ class Deliverer:
             async with asyncio.timeout(ASK_SECONDS):
                 found = await self.event_log.look_up(dict.fromkeys(tenants, 0))
         except (httpx2.HTTPError, TimeoutError) as error:
-            log.warning("log_unavailable", reason=type(error).__name__)
+            log.info("log_unavailable", reason=type(error).__name__)
             waiting_for("the log of the command service")
             return dict.fromkeys(tenants, inf)
         working()
@@ -151,7 +151,7 @@ class Deliverer:
                 else:
                     await ledger.postpone(self.pool, claimed, READER_WAITS, "reader")
             except OUTAGE as error:
-                log.warning("ledger_unavailable", reason=type(error).__name__)
+                log.info("ledger_unavailable", reason=type(error).__name__)
             except Exception:
                 log.exception("attempt_not_recorded", tenant=claimed.mail.tenant, notification_id=str(claimed.mail.id))
 
@@ -220,7 +220,7 @@ class Deliverer:
             except OUTAGE as error:
                 if datetime.now(UTC) > now + ledger.LEASE:
                     raise
-                log.warning("ledger_unavailable", reason=type(error).__name__)
+                log.info("ledger_unavailable", reason=type(error).__name__)
             await asyncio.sleep(RECORD_AGAIN_SECONDS)
 
     async def write_down(self, claimed: Claimed, verdict: Verdict, now: datetime) -> None:

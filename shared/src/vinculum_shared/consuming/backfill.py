@@ -66,7 +66,7 @@ class Backfill:
                 try:
                     behind = await self._ask(doubts)
                 except LOG_OR_POSTGRES_AWAY as error:
-                    log.warning("log_unavailable", reason=parking.reason(error), seconds=pause_seconds)
+                    log.info("log_unavailable", reason=parking.reason(error), seconds=pause_seconds)
                     self._doubts |= doubts
                     self._woken.set()
                     pause_seconds = min(2 * pause_seconds, BACKOFF_SECONDS_MAX)

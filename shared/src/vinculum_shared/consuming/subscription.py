@@ -162,7 +162,7 @@ class Subscription:
         return self.compare_seconds if well else min(self.compare_seconds, COMPARE_SECONDS_IN_OUTAGE)
 
     async def _wait_out(self, error: Exception, stop: asyncio.Event) -> None:
-        log.warning("subscription_interrupted", reason=parking.reason(error), seconds=self._backoff_seconds)
+        log.info("subscription_interrupted", reason=parking.reason(error), seconds=self._backoff_seconds)
         waiting_for(whom(error))
         self._compared_at = -inf
         if isinstance(error, KafkaError):
@@ -260,7 +260,7 @@ class Subscription:
             theirs = await self.event_log.positions()
             await self._verify(ours, theirs)
         except httpx2.HTTPError as error:
-            log.warning("log_unavailable", reason=type(error).__name__)
+            log.info("log_unavailable", reason=type(error).__name__)
             self._log_lacks = whom(error)
             self._verified.clear()
             return {}
