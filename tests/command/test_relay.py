@@ -148,7 +148,7 @@ async def test_a_relay_whose_kafka_is_paused_says_that_it_waits_and_shows_the_ag
     assert broker
 
     async def waits() -> bool:
-        return supervision.unready()[1].get(relay.SENDER) == "Waits for Kafka."
+        return supervision.unready()[1].get(relay.SENDER) == "Kafka"
 
     async def goes_on() -> bool:
         return not await waits()

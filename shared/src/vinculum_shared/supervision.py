@@ -152,7 +152,7 @@ def stalled() -> dict[str, str]:
 
 
 def unready() -> tuple[dict[str, str], dict[str, str]]:
-    """Return the parts that are being restarted, and those that wait for something, each with what to say of it."""
+    """Return the parts that are being restarted, with what to say of them, and those that wait, with what for."""
     restarting = {each.part: "Failed, and is being restarted." for each in _heartbeats if each.restarting}
-    waiting = {each.part: f"Waits for {each.waits_for}." for each in _heartbeats if each.waits_for}
+    waiting = {each.part: each.waits_for for each in _heartbeats if each.waits_for}
     return restarting, waiting

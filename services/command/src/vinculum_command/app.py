@@ -71,7 +71,7 @@ def create_app(settings: Settings, stop: asyncio.Event) -> FastAPI:
         lifespan=lifespan,
         routers=[command_routes(), access.router, log_feed.router, contracts.router],
         checks={"postgres": migrated},
-        able_without=(SENDER,),
+        able_without={SENDER: ("Kafka", "Postgres")},
         larger_bodies={BATCH_PATH: BATCH_BYTES_MAX},
         openapi=openapi.openapi(),
     )

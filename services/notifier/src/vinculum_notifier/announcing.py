@@ -20,11 +20,12 @@ from vinculum_shared.consuming.event_log import Line
 from vinculum_shared.contracts.topics import Topic
 from vinculum_shared.postgres import OUTAGE, Connection, Pool
 from vinculum_shared.supervision import beat, set_within, waiting_for, working
-from vinculum_shared.token_file import TokenFile
+from vinculum_shared.token_file import REFUSED, TokenFile, lacking
 
 log = structlog.get_logger()
 
 PART: Final = "announcements"
+COMMAND: Final = "the command service"
 POLL_SECONDS: Final = 1.0
 TIMEOUT_SECONDS: Final = 10.0
 RETRY_FIRST: Final = timedelta(seconds=15)  # longer than a command can take: it is the lease too
@@ -71,7 +72,7 @@ async def announce(settings: Settings, stop: asyncio.Event) -> None:
                 working()
             except (*OUTAGE, httpx2.HTTPError) as error:
                 log.info("announce_interrupted", reason=type(error).__name__)
-                waiting_for("the command service" if isinstance(error, httpx2.HTTPError) else "Postgres")
+                waiting_for(lacking(error, COMMAND) if isinstance(error, httpx2.HTTPError) else "Postgres")
             await set_within(stop, POLL_SECONDS)
 
 
@@ -82,6 +83,8 @@ async def announce_one(pool: Pool, http: httpx2.AsyncClient, token: TokenFile, r
         headers={"Authorization": f"Bearer {token.read()}", "Idempotency-Key": str(row["idempotency_key"])},
         json=orjson.loads(row["body"]),
     )
+    if answer.status_code in REFUSED:
+        answer.raise_for_status()
     code = problem_code(answer)
     if not answer.is_success and code not in NOTHING_LEFT:
         log.warning("announce_refused", tenant=row["tenant"], status=answer.status_code, code=code)

@@ -13,6 +13,7 @@ from vinculum_notifier.examples import EXAMPLES
 from vinculum_notifier.reading import observing, operating
 from vinculum_notifier.settings import Settings
 from vinculum_shared.consuming.arrivals import Arrivals
+from vinculum_shared.consuming.subscription import from_the_log
 from vinculum_shared.http import parked, serving
 from vinculum_shared.http.openapi import OpenApi
 from vinculum_shared.http.paging import cursor_cipher
@@ -20,6 +21,7 @@ from vinculum_shared.http.principals import Verifier
 from vinculum_shared.http.readers import Queries
 from vinculum_shared.postgres import lent
 from vinculum_shared.problems import Unavailable
+from vinculum_shared.token_file import ACCEPTED_TOKEN
 
 DESCRIPTION: Final = """\
 What became of each mail: every mail that was due is a row with one outcome and one reason.
@@ -49,7 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         routers=[notifications.router, unsubscribe.router, parked.routes(observing, operating)],
         checks={"started": has_started},
-        able_without=(announcing.PART,),
+        able_without={announcing.PART: (announcing.COMMAND, ACCEPTED_TOKEN), **from_the_log(settings.topic)},
         openapi=OpenApi(DESCRIPTION, examples=EXAMPLES),
         answer_seconds=database.QUERY_MS_MAX / 1_000,
     )

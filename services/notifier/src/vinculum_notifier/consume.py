@@ -13,12 +13,13 @@ from vinculum_notifier.database import worker_pool
 from vinculum_notifier.known import load, store
 from vinculum_notifier.routing import route
 from vinculum_notifier.settings import Settings
-from vinculum_shared.consuming.event_log import EventLog
+from vinculum_shared.consuming.event_log import LOG, EventLog
 from vinculum_shared.consuming.subscription import Subscription, subscribed
 from vinculum_shared.contracts.envelope import Recorded
 from vinculum_shared.contracts.events import Event
 from vinculum_shared.postgres import Connection, Pool, columns
 from vinculum_shared.supervision import set_within, waiting_for
+from vinculum_shared.token_file import lacking
 
 log = structlog.get_logger()
 
@@ -56,7 +57,7 @@ async def first_start(pool: Pool, event_log: EventLog, stop: asyncio.Event) -> N
             positions = await event_log.positions()
         except httpx2.HTTPError as error:
             log.info("log_unavailable", reason=type(error).__name__)
-            waiting_for("the log of the command service")
+            waiting_for(lacking(error, LOG))
             await set_within(stop, RETRY_SECONDS)
         else:
             await keep_start(pool, positions)

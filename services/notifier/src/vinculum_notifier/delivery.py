@@ -32,13 +32,13 @@ from vinculum_notifier.smtp import MailServer, Verdict, VerdictKind
 from vinculum_notifier.suppression import suppress
 from vinculum_notifier.unsubscribe import unsubscribe_url
 from vinculum_shared import telemetry
-from vinculum_shared.consuming.event_log import EventLog, open_log
+from vinculum_shared.consuming.event_log import LOG, EventLog, open_log
 from vinculum_shared.contracts.events import RecordEvent
 from vinculum_shared.failpoints import reach
 from vinculum_shared.metrics import Lag, showing
 from vinculum_shared.postgres import OUTAGE, Pool
 from vinculum_shared.supervision import set_within, waiting_for, working
-from vinculum_shared.token_file import TokenFile
+from vinculum_shared.token_file import TokenFile, lacking
 
 log = structlog.get_logger()
 
@@ -135,7 +135,7 @@ class Deliverer:
                 found = await self.event_log.look_up(dict.fromkeys(tenants, 0))
         except (httpx2.HTTPError, TimeoutError) as error:
             log.info("log_unavailable", reason=type(error).__name__)
-            waiting_for("the log of the command service")
+            waiting_for(lacking(error, LOG))
             return dict.fromkeys(tenants, inf)
         working()
         read = await ledger.positions(self.pool, tenants) if tenants else {}

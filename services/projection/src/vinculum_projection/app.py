@@ -14,6 +14,7 @@ from vinculum_projection.read_models import access, accounts, contacts, history,
 from vinculum_projection.reading import observing, operating
 from vinculum_projection.settings import Settings
 from vinculum_shared.consuming.arrivals import Arrivals
+from vinculum_shared.consuming.subscription import from_the_log
 from vinculum_shared.http import parked, serving
 from vinculum_shared.http.openapi import OpenApi
 from vinculum_shared.http.paging import cursor_cipher
@@ -58,6 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
             parked.routes(observing, operating),
         ],
         checks={"postgres": schema_is_there},
+        able_without=from_the_log(settings.topic),
         openapi=OpenApi(DESCRIPTION, examples=EXAMPLES),
         answer_seconds=database.QUERY_MS_MAX / 1_000,
     )

@@ -20,6 +20,7 @@ from vinculum_shared.token_file import TokenFile
 PAGE_EVENTS: Final = 1_000
 LOOK_UP_TENANTS: Final = 1_000
 TIMEOUT_SECONDS: Final = 15.0
+LOG: Final = "the log of the command service"
 
 is_tenant: Final = lru_cache(maxsize=4_096)(re.compile(TENANT_ID).fullmatch)
 

@@ -24,19 +24,21 @@ from vinculum_shared import kafka
 from vinculum_shared.consuming import checkpoints, metrics, parking, rebuilding
 from vinculum_shared.consuming.backfill import LOG_OR_POSTGRES_AWAY, Backfill
 from vinculum_shared.consuming.checkpoints import START, Checkpoint, RejectedError
-from vinculum_shared.consuming.event_log import EventLog, IncompleteLogError, Line, open_log, whole_commits
+from vinculum_shared.consuming.event_log import LOG, EventLog, IncompleteLogError, Line, open_log, whole_commits
 from vinculum_shared.consuming.parking import TooManyParkedError
 from vinculum_shared.consuming.partitions import Partitions, keep_offsets
 from vinculum_shared.consuming.rebuilding import Compare, Forget, nothing_to_compare
 from vinculum_shared.failpoints import reach
+from vinculum_shared.http.health import AbleWithout
 from vinculum_shared.metrics import Lag, Left, showing
 from vinculum_shared.postgres import Pool, end_silent_sessions
 from vinculum_shared.settings import SubscriberSettings
 from vinculum_shared.supervision import beat, set_within, supervise, waiting_for
-from vinculum_shared.token_file import TokenFile
+from vinculum_shared.token_file import TokenFile, lacking
 
 log = structlog.get_logger()
 
+KAFKA: Final = "Kafka"
 COMPARE_SECONDS: Final = 10.0
 COMPARE_SECONDS_IN_OUTAGE: Final = 2.0
 ASKED_AT_ONCE: Final = 20
@@ -148,13 +150,17 @@ class Subscription:
                     elif self._behind and partitions.idle and since_compared > GRACE_SECONDS:
                         await self._fetch_unmoved()
                     self._backoff_seconds = BACKOFF_SECONDS_MIN
-                    waiting_for(" and ".join(filter(None, (self._kafka_lacks, self._log_lacks))) or None)
+                    waiting_for(self._lacks)
                 except RejectedError:
                     metrics.CAS_REJECTIONS.inc()
                     log.warning("batch_rejected", topic=self.topic)
                     partitions.unclaimed, polled = True, False
                 except LOG_OR_POSTGRES_AWAY as error:
                     await self._wait_out(error, stop)
+
+    @property
+    def _lacks(self) -> str | None:
+        return " and ".join(filter(None, (self._kafka_lacks, self._log_lacks))) or None
 
     def _compare_every(self, partitions: Partitions) -> float:
         """Compare more often while the topic brings nothing, or the log could not be asked."""
@@ -163,10 +169,12 @@ class Subscription:
 
     async def _wait_out(self, error: Exception, stop: asyncio.Event) -> None:
         log.info("subscription_interrupted", reason=parking.reason(error), seconds=self._backoff_seconds)
-        waiting_for(whom(error))
         self._compared_at = -inf
         if isinstance(error, KafkaError):
-            self._kafka_lacks = whom(error)
+            self._kafka_lacks = KAFKA
+            waiting_for(self._lacks)
+        else:
+            waiting_for(whom(error))
         await set_within(stop, self._backoff_seconds)
         self._backoff_seconds = min(2 * self._backoff_seconds, BACKOFF_SECONDS_MAX)
 
@@ -329,15 +337,22 @@ class Subscription:
         return Freshness(position=position, lag_events=max(0, end - position), lag_seconds=lag_seconds)
 
 
+def from_the_log(topic: str) -> AbleWithout:
+    """Return what a service can do without that reads the events: what the topic does not bring comes from the log."""
+    return {"consume": (KAFKA, f"the topic {topic}")}
+
+
 def whom(error: Exception) -> str | None:
     """Return what an error shows to be away."""
     match error:
         case RejectedError():
             return None
         case KafkaError():
-            return "Kafka"
-        case httpx2.HTTPError() | IncompleteLogError():
-            return "the log of the command service"
+            return KAFKA
+        case httpx2.HTTPError():
+            return lacking(error, LOG)
+        case IncompleteLogError():
+            return LOG
     return "Postgres"
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
@@ -41,15 +42,24 @@ def live() -> dict[str, Any]:
     return {"status": "ok"}
 
 
-async def ready(request: Request, checks: Mapping[str, Check], able_without: Collection[str] = ()) -> dict[str, Any]:
-    """Say that all is there that the service needs. A part in `able_without` that waits is only listed."""
+AbleWithout = Mapping[str, Collection[str]]
+"""What parts may wait for while the service does what it is there for."""
+
+
+async def ready(
+    request: Request, checks: Mapping[str, Check], able_without: AbleWithout = MappingProxyType({})
+) -> dict[str, Any]:
+    """Say that all is there that the service needs. What it is `able_without` is only listed."""
     results = await asyncio.gather(*(_in_time(check, request) for check in checks.values()), return_exceptions=True)
     failed = {name: _words(result) for name, result in zip(checks, results, strict=True) if result}
     restarting, waiting = supervision.unready()
-    failed |= restarting | {part: what for part, what in waiting.items() if part not in able_without}
+    said = {part: f"Waits for {what}." for part, what in waiting.items()}
+    failed |= restarting | {
+        part: said[part] for part, what in waiting.items() if what not in able_without.get(part, ())
+    }
     if failed:
         raise NotReady(_sentences(failed), checks=failed)
-    return {"status": "ok"} | ({"waiting": waiting} if waiting else {})
+    return {"status": "ok"} | ({"waiting": said} if said else {})
 
 
 async def _in_time(check: Check, request: Request) -> None:

@@ -1,10 +1,11 @@
 """The anatomy that the three services' HTTP applications share."""
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from math import inf
+from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
@@ -22,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vinculum_shared import metrics, problems, telemetry, wording
 from vinculum_shared.deadlines import Deadline
 from vinculum_shared.http import api_docs, health, requests
-from vinculum_shared.http.health import Check
+from vinculum_shared.http.health import AbleWithout, Check
 from vinculum_shared.http.openapi import PUBLIC, OpenApi, operation_id
 from vinculum_shared.postgres import OUTAGE
 from vinculum_shared.problems import (
@@ -63,7 +64,7 @@ def create_app(
     routers: Sequence[APIRouter],
     checks: Mapping[str, Check],
     openapi: OpenApi,
-    able_without: Collection[str] = (),
+    able_without: AbleWithout = MappingProxyType({}),
     answer_seconds: float = ANSWER_SECONDS_MAX,
     larger_bodies: Mapping[str, int] | None = None,
 ) -> FastAPI:
@@ -100,7 +101,7 @@ def create_app(
     return app
 
 
-def health_routes(checks: Mapping[str, Check], able_without: Collection[str]) -> APIRouter:
+def health_routes(checks: Mapping[str, Check], able_without: AbleWithout) -> APIRouter:
     router = APIRouter(prefix="/health", tags=["health"])
 
     @router.get("/live", openapi_extra=PUBLIC)
