@@ -117,7 +117,7 @@ class Stack:
 
     async def _make_room(self) -> None:
         missing = [part for part in self.parts() if not self.processes.runs_as(part.program)]
-        await self.processes.stop(*(part.program.name for part in missing))
+        await stop_in_order(self.processes, [part.program.name for part in missing])
         for part in missing:
             for port in part.ports:
                 ports.require_free(port, self.ports[port])
