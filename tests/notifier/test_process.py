@@ -56,18 +56,25 @@ async def stopped(started: asyncio.subprocess.Process) -> int:
     return await asyncio.wait_for(started.wait(), 90)
 
 
-@pytest.mark.faults
-@pytest.mark.parametrize(("moment", "copies"), [("deliver.claimed", 1), ("deliver.accepted", 2)])
-async def test_a_deliverer_that_is_killed_loses_no_mail(
-    moment: str, copies: int, notifier: Notifier, mails: MailServer
-) -> None:
-    """Killed between the server's answer and the record, it sends the mail once more, under the same Message-ID."""
+async def deliver_until(moment: str, notifier: Notifier) -> Billing:
+    """Have one mail due, and the deliverer killed at a moment of sending it."""
     firm = Billing.with_addresses("anna@example.com")
     firm.remind()
     await notifier.apply(firm.log)
     settings = notifier.settings.model_copy(update={"metrics_port": free()})
     async with process(settings, "deliver", f"{moment}=kill") as killed:
         assert await asyncio.wait_for(killed.wait(), 90) == -signal.SIGKILL
+    return firm
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize(("moment", "copies"), [("deliver.claimed", 1), ("deliver.accepted", 2)])
+async def test_a_deliverer_that_is_killed_loses_no_mail(
+    moment: str, copies: int, notifier: Notifier, mails: MailServer
+) -> None:
+    """Killed between the server's answer and the record, it sends the mail once more, under the same Message-ID."""
+    await deliver_until(moment, notifier)
+    settings = notifier.settings.model_copy(update={"metrics_port": free()})
     assert await notifier.outcomes() == [("anna@example.com", "queued", "preference")]
     await notifier.pool.execute("UPDATE notification SET next_attempt_at = now()")
 
@@ -89,12 +96,7 @@ async def test_a_deliverer_that_is_killed_loses_no_mail(
 async def test_what_a_killed_deliverer_may_have_sent_is_not_called_skipped(
     moment: str, outcome: str, notifier: Notifier
 ) -> None:
-    firm = Billing.with_addresses("anna@example.com")
-    firm.remind()
-    await notifier.apply(firm.log)
-    settings = notifier.settings.model_copy(update={"metrics_port": free()})
-    async with process(settings, "deliver", f"{moment}=kill") as killed:
-        assert await asyncio.wait_for(killed.wait(), 90) == -signal.SIGKILL
+    firm = await deliver_until(moment, notifier)
     firm.unlink(firm.contact_id)
     await notifier.apply(firm.log)
     await notifier.deliver()
