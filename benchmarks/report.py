@@ -47,7 +47,7 @@ def cpu() -> str:
 
 
 def filesystem(folder: Path) -> str:
-    """Give the type alone: on one in memory, a commit costs nothing."""
+    """Return the type alone: on one in memory, a commit costs nothing."""
     mounts = [each for each in psutil.disk_partitions(all=True) if folder.resolve().is_relative_to(each.mountpoint)]
     return max(mounts, key=lambda each: len(each.mountpoint)).fstype if mounts else "unknown"
 

@@ -185,7 +185,7 @@ def alternatives(schema: Schema) -> list[Schema]:
 
 
 def meaning(schema: Schema) -> str:
-    """Give a schema without its documentation, as text."""
+    """Return a schema without its documentation, as text."""
     return json.dumps({key: value for key, value in schema.items() if key not in DOCUMENTATION}, sort_keys=True)
 
 

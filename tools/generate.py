@@ -31,7 +31,7 @@ def main() -> None:
 
 
 def documents() -> dict[str, str]:
-    """Give every document by its path in docs/reference."""
+    """Return every document by its path in docs/reference."""
     return {
         **{f"schemas/{name}.json": as_text(schema) for name, schema in schemas.schemas().items()},
         "asyncapi.json": as_text(asyncapi.document()),

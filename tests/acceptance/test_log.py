@@ -127,7 +127,7 @@ async def test_a_stream_is_live_and_goes_on_after_the_last_event_that_was_seen(f
 
 
 async def followed(firm: Tenant, last: int, last_event_id: str | None = None) -> AsyncGenerator[Any]:
-    """Give the server-sent events up to a position."""
+    """Return the server-sent events up to a position."""
     headers = {"Authorization": f"Bearer {firm.token}", "Accept": "text/event-stream"}
     headers |= {"Last-Event-ID": last_event_id} if last_event_id else {}
     async with (

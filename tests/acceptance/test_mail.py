@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.acceptance]
 
 
 def due(days: int) -> str:
-    """Give the day so many days from today."""
+    """Return the day so many days from today."""
     return (datetime.now(UTC) + timedelta(days=days)).date().isoformat()
 
 

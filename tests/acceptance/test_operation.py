@@ -29,7 +29,7 @@ ENOUGH: Final = 200  # commands answered, before the service is told to end
 
 
 def environment(stack: Stack, service: str) -> dict[str, str]:
-    """Give the settings that the running service was started with."""
+    """Return the settings that the running service was started with."""
     pid = json.loads((stack.data / "run" / f"{service}.json").read_text())["pid"]
     settings: dict[str, str] = psutil.Process(pid).environ()
     return settings
@@ -167,7 +167,7 @@ async def test_a_service_that_is_told_to_end_answers_what_it_was_asked(stack: St
 
 
 async def commits_of(tenant: Tenant) -> list[list[dict[str, Any]]]:
-    """Give the commits after that of the registration."""
+    """Return the commits after that of the registration."""
     commits: dict[str, list[dict[str, Any]]] = {}
     after = 3
     while events := await tenant.log(after=after):

@@ -97,7 +97,7 @@ async def test_what_another_tenant_has_is_as_unknown_as_what_nobody_has(stack: S
     nobodys = {name: str(uuid4()) for name in theirs}
 
     async def told(ids: dict[str, str]) -> list[tuple[int, str]]:
-        """Give what is answered, with the ids that were asked for blotted out."""
+        """Return what is answered, with the ids that were asked for blotted out."""
         found = []
         for service, method, path, body in routes(ids):
             answer = await other.ask(method, path, body, at=service)

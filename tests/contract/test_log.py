@@ -130,7 +130,7 @@ async def in_python(store: Store, *, personal: bool) -> list[dict[str, Any]]:
 
 
 def in_order(events: list[dict[str, Any]]) -> list[str]:
-    """Give events as text, to the order of their fields; zeros at the end of a second's fraction are no difference."""
+    """Return events as text, to the order of their fields; trailing zeros of a second's fraction are no difference."""
     for event in events:
         event["time"] = datetime.fromisoformat(event["time"])
         event["data"]["effective_at"] = datetime.fromisoformat(event["data"]["effective_at"])

@@ -56,7 +56,7 @@ class Tenant:
         return int(found["positions"][self.service.tenant])
 
     async def events(self, *types: str) -> list[dict[str, Any]]:
-        """Give the data of the events of these types, personal data beside the rest."""
+        """Return the data of the events of these types, personal data beside the rest."""
         found: list[dict[str, Any]] = []
         after, reached = -1, 0
         while reached > after:
@@ -70,7 +70,7 @@ class Tenant:
         return found
 
     async def links(self) -> set[tuple[str, str]]:
-        """Give the pairs of names that are linked."""
+        """Return the pairs of names that are linked."""
         accounts = {each["account_id"]: each["name"] for each in await self.events("AccountCreated")}
         contacts = {each["contact_id"]: each["last_name"] for each in await self.events("ContactCreated")}
         linked = await self.events("ContactLinked")

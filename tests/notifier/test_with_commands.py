@@ -201,7 +201,7 @@ async def test_commands_whose_mail_cannot_arrive_say_so_until_the_address_is_rel
 
 
 async def unsubscribed(both: Both, mails: MailServer) -> tuple[UUID, UUID, UUID]:
-    """Remind of an invoice, and use the mail's link. Gives the account, the contact and the invoice."""
+    """Remind of an invoice, and use the mail's link. Return the account, the contact and the invoice."""
     account, contact = await linked(both.commands, "anna@example.com")
     overdue = {"type": "invoice", "account_id": str(account), "due": "2026-01-31"}
     invoice = UUID((await both.commands.done("POST", "/records", overdue))["id"])

@@ -108,7 +108,7 @@ class TestExternalIds:
 
 
 def reads(kind: Any, value: object) -> object:
-    """Give what the type makes of the value; None: it is refused."""
+    """Return what the type makes of the value; None: it is refused."""
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError:

@@ -16,7 +16,7 @@ _TEMPLATES: Final[dict[tuple[str, str], str]] = {}
 
 
 def on(url: str, database: str, role: str | None = None) -> str:
-    """Give the URL of another database of the same server, for another role."""
+    """Return the URL of another database of the same server, for another role."""
     parts = urlsplit(url)
     host = f"{parts.hostname}:{parts.port}"
     owner = f"{role}:{PASSWORD}" if role else f"{parts.username}:{parts.password}"

@@ -137,7 +137,7 @@ class Case:
         return outcome.refusal
 
     def faults(self, command: Command, *, by: Caller = SERVICE) -> list[tuple[str, str]]:
-        """Give the places in the body that the command is refused for, each with its code."""
+        """Return the places in the body that the command is refused for, each with its code."""
         errors = self.refused(command, Invalid, by=by).facts["errors"]
         return [(error["pointer"], error["code"]) for error in errors]
 
@@ -184,7 +184,7 @@ class Case:
         self.given(SetPortalAccess(account_id=account_id, contact_id=contact_id, login=True, email_id=email_id))
 
     def accept(self, account_id: AccountId, contact_id: ContactId, email_id: EmailId | None = None) -> AcceptInvitation:
-        """Give the command that uses the newest invitation."""
+        """Return the command that uses the newest invitation."""
         email_id = email_id or self.email(contact_id)
         access = self.link(account_id, contact_id).access[email_id]
         email = self.head(Contact, contact_id=contact_id).email(email_id)
@@ -295,7 +295,7 @@ class Case:
             assert self.heads[key] == self.refolded[key], key
 
     def _read_again(self, recording: Recording, index: int, size: int) -> envelope.Recorded[Event]:
-        """Give the event as a reader has it."""
+        """Return the event as a reader has it."""
         event, mark = recording
         cause = envelope.Cause(self.tenant, Actor(kind="system", id="test"), uuid4(), uuid4())
         attributes = envelope.attributes(event, mark.event_id, mark.stream_version, index, size, cause)

@@ -139,7 +139,7 @@ class Fold:
             link["version"] = event["streamversion"]
 
     def open(self) -> dict[tuple[str, str, str], str]:
-        """Give each access that isn't off, by account, contact and address."""
+        """Return each access that isn't off, by account, contact and address."""
         return {
             (*pair, email_id): state
             for pair, states in self.access.items()
@@ -167,7 +167,7 @@ class Fold:
         return found
 
     def wanting(self, account_id: str, topic: str) -> Iterator[tuple[str, str, bool]]:
-        """Give contact and address of who wants mail about the topic, and whether it is held."""
+        """Return contact and address of who wants mail about the topic, and whether it is held."""
         for (of, contact_id), link in self.links.items():
             if of != account_id or not self.contacts[contact_id]["active"]:
                 continue
@@ -202,7 +202,7 @@ class Due:
 
 
 def due_mails(events: Iterable[Json]) -> dict[tuple[str, str | None, str], Due]:
-    """Give what each event of a tenant's log was due, by event, address id and topic."""
+    """Return what each event of a tenant's log was due, by event, address id and topic."""
     fold, due = Fold(), {}
     for event in events:
         fold.add(event)

@@ -284,7 +284,7 @@ class Sample:
         return wire(start, *split(self.event, self.cause), 10234, RECORDED_AT, self.cause.effective_at or RECORDED_AT)
 
     def recorded(self) -> Recorded[Event]:
-        """Give it as a reader is to have it."""
+        """Return it as a reader is to have it."""
         return Recorded(
             tenant=TENANT,
             position=10234,

@@ -210,7 +210,7 @@ LEARN: Final[dict[str, Callable[[Firm, Json], None]]] = {
 
 
 def anything(firm: Firm, chance: random.Random) -> tuple[str, Json]:
-    """Give some command about something that is there, or that makes what isn't."""
+    """Return some command about something that is there, or that makes what isn't."""
     if len(firm.accounts) < 3 or chance.random() < 0.06:
         return "CreateAccount", a_new_account(chance)
     choices = [possible for possible, weight in POSSIBLE for _ in range(weight)]

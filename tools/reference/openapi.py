@@ -20,7 +20,7 @@ READER: Final[dict[str, Any]] = {**EVERY, "command_url": NOWHERE, "service_token
 
 
 def documents() -> dict[str, dict[str, Any]]:
-    """Give each service's document by its short name."""
+    """Return each service's document by its short name."""
     command = vinculum_command.settings.Settings(**EVERY, address_key=NOTHING, invitation_key=NOTHING)
     projection = vinculum_projection.settings.Settings(**READER)
     notifier = vinculum_notifier.settings.Settings(

@@ -105,7 +105,7 @@ class Demo:
                     accepted.raise_for_status()
 
     async def _invitation(self, event_id: str) -> str:
-        """Give the secret in the mail about that event, once it has come."""
+        """Return the secret in the mail about that event, once it has come."""
         try:
             async with asyncio.timeout(MAIL_SECONDS):
                 while (mail := _mail_about(self.data / "mail", event_id)) is None:  # noqa: ASYNC110  a file of others

@@ -214,6 +214,6 @@ def _settle(known: Known, planned: Iterable[Planned], answers: Iterable[dict[str
 
 
 def _reason(problem: dict[str, Any]) -> str:
-    """Give the problem's code and what it says, of wrong fields those that are wrong."""
+    """Return the problem's code and what it says, of wrong fields those that are wrong."""
     errors = [f"{error['pointer']}: {error['detail']}" for error in problem.get("errors", ())]
     return f"{problem['code']}: {'; '.join(errors) or problem['detail']}"

@@ -199,7 +199,7 @@ def _contact(row: Row) -> dict[str, Any]:
 
 
 def _flag(text: str | None) -> bool | str | None:
-    """Give what a cell says of yes or no; what says neither is left for the command service to refuse."""
+    """Return what a cell says of yes or no; what says neither is left for the command service to refuse."""
     return FLAGS.get(text.casefold(), text) if text else None
 
 
@@ -208,7 +208,7 @@ def _given(**fields: Any) -> dict[str, Any]:
 
 
 def _keys(row: Row) -> tuple[list[str], list[str]]:
-    """Give what the row's account and its contact are known by, the decisive key first."""
+    """Return what the row's account and its contact are known by, the decisive key first."""
     contact = _contact(row)
     names = (contact.get("first_name"), contact.get("last_name"))
     return (

@@ -34,7 +34,7 @@ def variable(name: str) -> str:
 
 
 def known(data: Path) -> dict[str, int]:
-    """Give the ports as far as they are settled, without choosing any."""
+    """Return the ports as far as they are settled, without choosing any."""
     remembered: dict[str, int] = read_json(data / "ports.json") or {}
     given = {name: _number(name) for name in (*FIXED, *CHOSEN) if variable(name) in os.environ}
     return FIXED | remembered | given

@@ -119,7 +119,7 @@ def _serves(process: psutil.Process, folder: Path) -> bool:
 
 
 def _unprivileged() -> list[str]:
-    """Give what to run it by, as another user: Postgres refuses to run as root.
+    """Return what to run it by, as another user: Postgres refuses to run as root.
 
     As another user it can't enter a folder that is closed to others, and this checkout may well be in one, so it keeps
     the one capability for that.

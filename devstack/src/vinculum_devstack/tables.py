@@ -108,7 +108,7 @@ class Table:
             raise StackError(f"{self.path} can't be read: {error}. Say how it is encoded: --encoding.") from error
 
     def _records(self, file: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
-        """Give each record with the line that it begins in. Where `|` parts the cells, a quote is a character."""
+        """Return each record with the line that it begins in. Where `|` parts the cells, a quote is a character."""
         reader = csv.reader(
             file,
             delimiter=self._delimiter,
@@ -130,7 +130,7 @@ class Table:
         return next(csv.reader([line], delimiter=self._delimiter if self._delimiter in line else ","), [])
 
     def _fields(self, header: list[str]) -> list[str | None]:
-        """Give each column's field, None for one that is not wanted."""
+        """Return each column's field, None for one that is not wanted."""
         if not header:
             raise StackError(f"{self.path} is empty.")
         preset = next((preset for preset in PRESETS if preset.keys() <= set(header)), {})

@@ -104,7 +104,7 @@ async def apply_pending(connection: Connection, package: str) -> None:
 
 
 async def pending(connection: Connection, package: str) -> list[Migration]:
-    """Give the migrations that are still to be applied, in order."""
+    """Return the migrations that are still to be applied, in order."""
     applied = {row["name"]: row["checksum"] for row in await connection.fetch(APPLIED)}
     wanted = migrations(package)
     changed = [each.name for each in wanted if applied.get(each.name, each.checksum) != each.checksum]

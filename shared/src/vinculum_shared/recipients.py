@@ -52,7 +52,7 @@ def is_held(topic: Topic, features: Collection[Feature], mail_without_permission
 def candidates(
     topic: Topic, members: Iterable[Member], *, mail_without_permission: WithoutPermission
 ) -> Iterator[Recipient | Held]:
-    """Give each address that wants mail about the topic, in the members' order: to be mailed, or held."""
+    """Return each address that wants mail about the topic, in the members' order: to be mailed, or held."""
     for member in members:
         if not member.active:
             continue
@@ -66,13 +66,13 @@ def candidates(
 def recipients(
     topic: Topic, members: Iterable[Member], *, mail_without_permission: WithoutPermission
 ) -> list[Recipient]:
-    """Give those who are mailed by default (PX-11); empty means that nobody is told (PX-8)."""
+    """Return those who are mailed by default (PX-11); empty means that nobody is told (PX-8)."""
     found = candidates(topic, members, mail_without_permission=mail_without_permission)
     return [candidate for candidate in found if isinstance(candidate, Recipient)]
 
 
 def by_hand(chosen: Iterable[Member]) -> list[Recipient]:
-    """Give the primary addresses of contacts chosen by hand, which beats preference and hold (PX-13)."""
+    """Return the primary addresses of contacts chosen by hand, which beats preference and hold (PX-13)."""
     return [
         Recipient(contact_id=member.contact_id, email_id=email.email_id)
         for member in chosen

@@ -20,7 +20,7 @@ def sign(key: SecretStr, purpose: str, payload: dict[str, Any]) -> str:
 
 
 def verify(key: SecretStr, purpose: str, token: str) -> dict[str, Any] | None:
-    """Give the payload, if `token` was signed with this key for this purpose."""
+    """Return the payload, if `token` was signed with this key for this purpose."""
     body, _, signature = token.partition(".")
     expected = _encode(_mac(key, purpose, body))
     if not hmac.compare_digest(signature.encode(), expected.encode()):

@@ -84,7 +84,7 @@ def of_address(kind: type[Command], contact_id: UUID, number: int, **fields: Any
 
 
 def of_link(kind: type[Command], which: int, **fields: Any) -> Step:
-    """Give a command about one of the links that are there."""
+    """Return a command about one of the links that are there."""
 
     def step(case: Case) -> Command:
         pairs = sorted(link.ids for link in linked(case)) or [(AccountId(ACCOUNTS[0]), ContactId(CONTACTS[0]))]

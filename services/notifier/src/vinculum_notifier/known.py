@@ -113,7 +113,7 @@ STATES: Final[dict[str, type[State]]] = {
 
 
 def evolve(state: State | None, event: Event) -> State | None:  # noqa: C901, PLR0911, PLR0912  one case for each type
-    """Give a stream's state after one more event of it; None where there is nothing (any more)."""
+    """Return a stream's state after one more event of it; None where there is nothing (any more)."""
     match state, event:
         case _, TenantRegistered() as registered:
             return Tenant.of(registered)
@@ -233,7 +233,7 @@ class Known:
 
 
 def needed(event: Recorded[Event]) -> Iterator[str]:
-    """Give the streams whose states an event changes, or is routed by; those of `members` come beside them."""
+    """Return the streams whose states an event changes, or is routed by; those of `members` come beside them."""
     noun = event.stream.partition("/")[0]
     if noun in STATES:
         yield event.stream

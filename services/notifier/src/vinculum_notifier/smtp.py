@@ -67,7 +67,7 @@ class MailServer:
             self._idle.pop().close()
 
     async def _connected(self) -> aiosmtplib.SMTP:
-        """Give a connection that works: servers close those that were idle for long."""
+        """Return a connection that works: servers close those that were idle for long."""
         while self._idle:
             connection = self._idle.pop()
             try:

@@ -40,13 +40,13 @@ def _composed(kana: re.Match[str]) -> str:
 
 
 def letter(name: str | None) -> str:
-    """Give the base letter that a name is listed under; `#` if it starts with none."""
+    """Return the base letter that a name is listed under; `#` if it starts with none."""
     first = folded(name)[:1]
     return first.upper() if first.isalpha() else "#"
 
 
 def under(wanted: str | None) -> str | None:
-    """Give the letter that a list is asked to show, in whatever case or accent it was given."""
+    """Return the letter that a list is asked to show, in whatever case or accent it was given."""
     return None if wanted is None else letter(wanted)
 
 

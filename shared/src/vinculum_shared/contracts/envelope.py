@@ -80,7 +80,7 @@ class UnknownVersionError(ValueError):
 
 @cache
 def long_type(event_type: type[Event]) -> str:
-    """Give `vinculum.contact_linked.v1` for ContactLinked, version 1."""
+    """Return `vinculum.contact_linked.v1` for ContactLinked, version 1."""
     return f"vinculum.{_snake(event_type.__name__)}.v{event_type.VERSION}"
 
 
@@ -100,7 +100,7 @@ _KNOWN: Final = frozenset(name.rpartition(".")[0] for name in _BY_LONG_TYPE)
 
 
 def attributes(event: Event, event_id: UUID, stream_version: int, index: int, size: int, cause: Cause) -> bytes:
-    """Give the context attributes that are known before the event has its position; `index` counts from 1."""
+    """Return the context attributes that are known before the event has its position; `index` counts from 1."""
     optional: dict[str, Any] = {}
     if cause.causation_id:
         optional["causationid"] = cause.causation_id
@@ -188,7 +188,7 @@ def from_json(event: Mapping[str, Any]) -> Recorded[Event]:
 
 @lru_cache(maxsize=4_096)
 def actor(**fields: Any) -> Actor:
-    """Give an actor. Few act often: most events of a batch have the same one."""
+    """Return an actor. Few act often: most events of a batch have the same one."""
     return Actor.model_validate(fields)
 
 

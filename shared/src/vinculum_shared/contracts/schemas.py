@@ -86,7 +86,7 @@ def any_event() -> Schema:
 
 
 def stream(event_type: type[Event]) -> str:
-    """Give `link/{account_id}/{contact_id}` for an event of a link."""
+    """Return `link/{account_id}/{contact_id}` for an event of a link."""
     return braced(event_type.STREAM)
 
 
@@ -191,7 +191,7 @@ def personal_part(event_type: type[Event], fields: dict[str, Schema]) -> Schema:
 
 
 def used(whole: Schema, definitions: dict[str, Schema]) -> dict[str, Schema]:
-    """Give the definitions that the schema refers to, straight or by way of others."""
+    """Return the definitions that the schema refers to, straight or by way of others."""
     names: set[str] = set()
     found = references(whole)
     while found:

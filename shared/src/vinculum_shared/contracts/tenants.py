@@ -63,13 +63,13 @@ class Policy(Value):
         return limits and "agent" in roles and not {"viewer", "manager", "admin"} & set(roles)
 
     def starting_features(self) -> tuple[Feature, ...]:
-        """Give what a new link opens (PX-3)."""
+        """Return what a new link opens (PX-3)."""
         if self.default_features == "all":
             return FEATURES
         return () if self.default_features == "none" else (self.default_features,)
 
     def starting_topics(self) -> tuple[Topic, ...]:
-        """Give what a new link turns mail on for (PX-7)."""
+        """Return what a new link turns mail on for (PX-7)."""
         return TOPICS if self.default_topics == "all" else ()
 
 

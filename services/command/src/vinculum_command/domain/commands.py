@@ -40,7 +40,7 @@ Needs = Role | Literal["platform", "contact", "service", "system"]
 
 
 def new_id() -> Any:
-    """Give a UUIDv7 for something that came without an id of its own: ids arrive with the command."""
+    """Return a UUIDv7 for something that came without an id of its own: ids arrive with the command."""
     return uuid7()
 
 
@@ -165,7 +165,7 @@ class Command(Input):
         raise NotImplementedError
 
     def changed(self, before: V) -> V:
-        """Give what the command, as a merge patch, makes of a value. A field left out stays, null gives the default."""
+        """Return what the command, as a merge patch, makes of a value. A field left out stays; null is the default."""
         terms = type(before)
         patch = self.model_dump(include=set(terms.model_fields), exclude_unset=True)
         try:
@@ -299,7 +299,7 @@ def acting(caller: Caller, staff: StaffUser) -> Caller:
 
 
 def _limited_to(caller: Caller, heads: Heads) -> StaffId | None:
-    """Give the staff user who sees only what they manage, if the caller is one."""
+    """Return the staff user who sees only what they manage, if the caller is one."""
     if caller.kind != "staff":
         return None
     staff_id = StaffId(UUID(caller.id))

@@ -222,12 +222,12 @@ def uncovered(heads: Heads, before: Reach) -> Iterator[Caution]:
 
 
 def reached_by(heads: Heads, topic: Topic, links: Iterable[Link]) -> list[Recipient]:
-    """Give those of the links who get mail about the topic now."""
+    """Return those of the links who get mail about the topic now."""
     return recipients(topic, members(heads, links), mail_without_permission=heads.policy.mail_without_permission)
 
 
 def members(heads: Heads, links: Iterable[Link]) -> Iterator[Member]:
-    """Give the links' contacts as `recipients` wants them."""
+    """Return the links' contacts as `recipients` wants them."""
     for link in links:
         _, contact_id = link.ids
         contact = heads.known_contact(contact_id)

@@ -55,7 +55,7 @@ PROFILES: Final[dict[Profile, Policy]] = {
 
 
 def effective(profile: Profile, overrides: Mapping[str, Any]) -> Policy:
-    """Give the profile's policy with the tenant's own values in place. ValidationError says which ones can't be."""
+    """Return the profile's policy with the tenant's own values in place. ValidationError says which ones can't be."""
     values = merged(PROFILES[profile].model_dump(), overrides, null_removes=False)
     policy = Policy.model_validate(values, extra="forbid")
     for name, managers in policy.managers:

@@ -189,7 +189,7 @@ class RemindRecord(Command):
 
 
 def _default_recipients(heads: Heads, account_id: AccountId, topic: Topic) -> list[Recipient]:
-    """Give those who want mail about the topic and may have it."""
+    """Return those who want mail about the topic and may have it."""
     everybody = Enumeration(account_id=account_id)
     heads.prefetch([Account.key(account_id=account_id), everybody])
     heads.check_active(account_id)
@@ -202,7 +202,7 @@ def _default_recipients(heads: Heads, account_id: AccountId, topic: Topic) -> li
 
 
 def _chosen_recipients(heads: Heads, account_id: AccountId, chosen: Collection[ContactId]) -> list[Recipient]:
-    """Give contacts chosen by hand: that beats preference and hold (PX-13)."""
+    """Return contacts chosen by hand: that beats preference and hold (PX-13)."""
     heads.prefetch(key for contact_id in chosen for key in pair_keys(account_id, contact_id))
     links = {}
     for number, contact_id in enumerate(chosen):

@@ -100,7 +100,7 @@ def fold(changes: dict[Key, Change], key: Key, event: Recorded[Event]) -> None:
 
 
 def row(key: Key, change: Change) -> tuple[object, ...]:
-    """Give a row of the table, but for the account's name. None: unchanged."""
+    """Return a row of the table, but for the account's name. None: unchanged."""
     linked, terms, by_email = change.linked, change.terms, change.topics_by_email
     return (
         *key,

@@ -41,7 +41,7 @@ class Head(Value):
 
     @classmethod
     def absent(cls, key: str) -> Self:  # noqa: ARG003  most say the same under every key
-        """Give the state of a key that no event has named yet."""
+        """Return the state of a key that no event has named yet."""
         return cls._blank()
 
     @classmethod
@@ -53,7 +53,7 @@ class Head(Value):
         raise NotImplementedError
 
     def pair(self) -> tuple[AccountId, ContactId] | None:
-        """Give the link that is there now, for finding links by account and by contact."""
+        """Return the link that is there now, for finding links by account and by contact."""
         return None
 
     def entry(self) -> Entry | None:

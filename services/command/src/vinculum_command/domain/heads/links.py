@@ -255,7 +255,7 @@ class Coverage(Head):
 
 
 def _preferences(event: Event) -> tuple[NotificationPreferences, NotificationPreferences]:
-    """Give what a link had turned on before an event, and has after it."""
+    """Return what a link had turned on before an event, and has after it."""
     match event:
         case ContactLinked():
             return NOTHING_ON, NOTHING_ON.evolve(topics=event.topics) if event.topics else NOTHING_ON

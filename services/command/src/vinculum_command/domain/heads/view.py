@@ -157,7 +157,7 @@ class Heads:
         return self._stored(stream).version
 
     def derived_id(self, *of: object) -> UUID:
-        """Give an id that belongs to this command and to `of`: the same each time the command is decided."""
+        """Return an id that belongs to this command and to `of`: the same each time the command is decided."""
         return uuid5(NAMESPACE_OID, "/".join(map(str, (self.command_id, *of))))
 
     def prefetch(self, wanted: Iterable[Readable]) -> None:
@@ -212,14 +212,14 @@ class Heads:
         return self._get(Admins, Admins.key())
 
     def account(self, account_id: AccountId) -> Account:
-        """Give an account that is there, and that the caller may see."""
+        """Return an account that is there, and that the caller may see."""
         account = self._get(Account, Account.key(account_id=account_id))
         if account.profile is None or not self.sees(account_id):
             raise rejections.AccountNotFound(account_id=account_id)
         return account
 
     def contact(self, contact_id: ContactId) -> Contact:
-        """Give a contact that is there, and that the caller may see: limited staff see those on their accounts."""
+        """Return a contact that is there, and that the caller may see: limited staff see those on their accounts."""
         contact = self._get(Contact, Contact.key(contact_id=contact_id))
         if contact.profile is None or not self.sees_contact(contact_id):
             raise rejections.ContactNotFound(contact_id=contact_id)
@@ -232,11 +232,11 @@ class Heads:
         return bool(self.seen(self.memberships(contact_id).accounts))
 
     def known_account(self, account_id: AccountId) -> Account:
-        """Give an account whoever asks: for what is decided about it, not for what is told."""
+        """Return an account whoever asks: for what is decided about it, not for what is told."""
         return self._get(Account, Account.key(account_id=account_id))
 
     def known_contact(self, contact_id: ContactId) -> Contact:
-        """Give a contact whoever asks: for what is decided about it, not for what is told."""
+        """Return a contact whoever asks: for what is decided about it, not for what is told."""
         return self._get(Contact, Contact.key(contact_id=contact_id))
 
     def email(self, contact_id: ContactId, email_id: EmailId) -> Email:
@@ -256,11 +256,11 @@ class Heads:
             raise rejections.ContactInactive(contact_id=contact_id)
 
     def link(self, account_id: AccountId, contact_id: ContactId) -> Link:
-        """Give the link of a pair, there or not."""
+        """Return the link of a pair, there or not."""
         return self._get(Link, Link.key(account_id=account_id, contact_id=contact_id))
 
     def linked(self, account_id: AccountId, contact_id: ContactId) -> Link:
-        """Give the link of a pair that exists and is linked. Who sees the account sees the contacts that are on it."""
+        """Return the link of a pair that exists and is linked. Who sees the account sees the contacts on it."""
         self.account(account_id)
         link = self.link(account_id, contact_id)
         if not link.linked:
@@ -269,7 +269,7 @@ class Heads:
         return link
 
     def links(self, enumeration: Enumeration) -> Links:
-        """Give the links of an account or a contact."""
+        """Return the links of an account or a contact."""
         loaded = self.loaded.links.get(enumeration)
         if loaded is None:
             raise Unread((enumeration,))
@@ -304,7 +304,7 @@ class Heads:
         return [(each, self.login(address_hash)) for each, address_hash in found]
 
     def record(self, record_id: RecordId) -> Record:
-        """Give a record that is there, and that the caller may see."""
+        """Return a record that is there, and that the caller may see."""
         record = self._get(Record, Record.key(record_id=record_id))
         if record.type is None or (record.account_id and not self.sees(record.account_id)):
             raise rejections.RecordNotFound(record_id=record_id)
