@@ -111,6 +111,11 @@ def test_it_comes_up_and_says_where_and_goes_down_without_a_trace(stack: LocalSt
 
     assert [path for path in (stack.data, *stack.data.rglob("*")) if path.stat().st_mode & 0o077] == []
 
+    script = f"{stack.vinculum('env').stdout}python -m vinculum_command verify; psql -Atc 'SELECT current_user'"
+    shell = ["/bin/sh", "-euc", script]
+    done = subprocess.run(shell, env=stack.environment, capture_output=True, text=True, check=True)  # noqa: S603  our own
+    assert done.stdout.splitlines()[-1] == "postgres"
+
     before = stack.pids()
     stack.up()
     assert stack.pids() == before

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Coroutine
@@ -118,6 +119,17 @@ def status(*, as_json: Annotated[bool, typer.Option("--json", help="For programs
             typer.echo(f"{name:<18} {value or '-'}")
         for name, log in stack.ended(data_folder()).items():
             typer.echo(f"{name} has ended. Its log is {log}; `vinculum up` starts it again.")
+
+
+@app.command()
+def env() -> None:
+    """Print settings for a shell, passwords and keys among them: eval "$(vinculum env)".
+
+    `python -m vinculum_projection rebuild`, and pg_dump or psql as the admin, then run against this stack.
+    """
+    for name, value in stack.settings(data_folder()).items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+    typer.echo(f'export PATH={shlex.quote(os.pathsep.join(map(str, stack.TOOLS)))}:"$PATH"')
 
 
 @app.command()

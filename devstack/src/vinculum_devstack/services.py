@@ -32,8 +32,12 @@ class Services:
         return f"http://{HOST}:{self.ports[f'{service}_metrics']}/metrics"
 
     def migration(self, service: str) -> Program:
-        settings = self._settings(service) | {f"VINCULUM_{service.upper()}_ADMIN_URL": self.postgres_url}
-        return Program(f"migrate-{service}", [sys.executable, "-m", f"vinculum_{service}", "migrate"], settings)
+        argv = [sys.executable, "-m", f"vinculum_{service}", "migrate"]
+        return Program(f"migrate-{service}", argv, self.operator_settings(service))
+
+    def operator_settings(self, service: str) -> dict[str, str]:
+        """Return the settings for a service's tasks: those that it runs with, and the admin's URL."""
+        return self._settings(service) | {f"VINCULUM_{service.upper()}_ADMIN_URL": self.postgres_url}
 
     def program(self, service: str) -> Program:
         return Program(service, [sys.executable, "-m", f"vinculum_{service}", "run"], self._settings(service))

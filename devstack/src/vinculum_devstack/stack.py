@@ -6,6 +6,7 @@ import sys
 from collections.abc import Collection, Coroutine
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from rich.console import Console
 
@@ -13,7 +14,7 @@ from vinculum_devstack import demo, ports
 from vinculum_devstack.folder import only_one, prepare, read_json, write_json
 from vinculum_devstack.kafka import Kafka
 from vinculum_devstack.keys import keys, make_keys
-from vinculum_devstack.postgres import Postgres, end_orphans
+from vinculum_devstack.postgres import BIN, Postgres, end_orphans
 from vinculum_devstack.problems import StackError
 from vinculum_devstack.processes import Part, Processes, Program
 from vinculum_devstack.progress import Progress
@@ -168,6 +169,22 @@ async def status(data: Path) -> dict[str, Any]:
     complete = set(SERVICES) <= set(running) == set(names) and all(ready)
     state = "running" if complete else "partial" if running else "stopped"
     return {"state": state, **addresses, "data": str(data)}
+
+
+def settings(data: Path) -> dict[str, str]:
+    """Return the variables that the services' own commands, and Postgres's tools, need."""
+    parts = Stack(data)
+    postgres = urlsplit(parts.postgres_url)
+    return {
+        "PGHOST": postgres.hostname or "",
+        "PGPORT": str(postgres.port or 5432),
+        "PGUSER": unquote(postgres.username or ""),
+        "PGPASSWORD": unquote(postgres.password or ""),
+    } | {name: value for service in SERVICES for name, value in parts.services.operator_settings(service).items()}
+
+
+TOOLS: Final = (Path(sys.executable).parent, BIN)
+"""Where the programs are that belong to these settings."""
 
 
 def ended(data: Path) -> dict[str, Path]:
