@@ -71,10 +71,11 @@ def collect_rarely() -> None:
     """Leave alone what was imported, and look for cycles a hundredth as often as Python would.
 
     A service keeps hundreds of thousands of objects that live long. Going through them all, as often as the default
-    asks, stopped it for half a second at a time and cost a third of the commands at 256 clients.
+    asks, stopped it for half a second at a time and cost a third of the commands at 256 clients. The new ones are
+    looked at often enough for that to take a few milliseconds.
     """
     gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
+    gc.set_threshold(10_000, 200, 100)
 
 
 def read_settings(settings_class: type[Settings]) -> Settings:

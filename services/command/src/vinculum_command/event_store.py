@@ -45,10 +45,12 @@ class Kept(NamedTuple):
 
 
 class NewRequest(NamedTuple):
-    key: Key
+    tenant: str
+    principal: str
+    key: str
     hash: bytes
     status: int
-    answer: bytes
+    answer: str
     ends: int
     event_count: int
     kept: timedelta
@@ -105,26 +107,16 @@ class Append:
     event_bytes: int = 0
 
 
-APPEND: LiteralString = """
-    SELECT * FROM append(
-        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-        $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39)"""
+APPEND: LiteralString = "SELECT * FROM append($1, $2, $3, $4, $5, $6, $7)"
 
 
 async def append(db: Connection, group: Append) -> dict[str, int]:
     """Write a group in one transaction and give each tenant's base. Raises HeadMovedError, KeyStoredError."""
-    requests = ((*r.key, r.hash, r.status, r.answer.decode(), r.ends, r.event_count, r.kept) for r in group.requests)
-    names = sorted(group.tenants)
+    tenants = sorted(group.tenants)  # so that no two groups of new ones wait for each other
+    counts = [group.tenants[tenant] for tenant in tenants]
     try:
         rows = await db.fetch(
-            APPEND,
-            names,
-            [group.tenants[name] for name in names],
-            *columns(group.relied, 3),
-            *columns(group.heads, 10),
-            *columns(requests, 9),
-            *columns(group.refused, 3),
-            *columns(group.events, 12),
+            APPEND, tenants, counts, group.relied, group.heads, group.requests, group.refused, group.events
         )
     except asyncpg.PostgresError as error:
         if error.sqlstate == HEAD_MOVED:

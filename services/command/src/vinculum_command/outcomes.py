@@ -164,7 +164,8 @@ def request(waiting: Waiting, outcome: Outcome) -> NewRequest:
     }
     count = len(outcome.recorded)
     kept = KEPT_FOR if waiting.key_given else KEPT_FOR_GENERATED
-    return NewRequest(waiting.key, waiting.hash, outcome.status, orjson.dumps(body), outcome.ends, count, kept)
+    answer = orjson.dumps(body).decode()
+    return NewRequest(*waiting.key, waiting.hash, outcome.status, answer, outcome.ends, count, kept)
 
 
 def answer(outcome: Outcome, position: int | None) -> Answer:
