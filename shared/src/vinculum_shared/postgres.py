@@ -79,7 +79,6 @@ async def connect_pool(
     lock_timeout_ms: int = 10_000,
     unsafe_durability: bool = False,
     init: Callable[[Any], Coroutine[Any, Any, None]] | None = None,
-    reset: Callable[[Any], Coroutine[Any, Any, None]] | None = None,
     server_settings: Mapping[str, str] | None = None,
 ) -> Pool:
     """Open a pool, waiting for a server that is still starting. `server_settings` go before those set here."""
@@ -103,7 +102,7 @@ async def connect_pool(
             command_timeout=statement_timeout_ms / 1_000 + GRACE_SECONDS,
             server_settings=settings,
             init=init,
-            reset=reset,
+            reset=_leave_as_it_is,
         )
 
     try:
@@ -117,6 +116,10 @@ async def connect_pool(
             await pool.close()
             raise
     return pool
+
+
+async def _leave_as_it_is(_: object) -> None:
+    """Save a round trip: what is set for a session is set anew by each use that needs it, all else in a transaction."""
 
 
 async def when_up(connect: Callable[[], Awaitable[T]]) -> T:

@@ -30,13 +30,8 @@ async def appender_pool(url: SecretStr, *, unsafe_durability: bool) -> Pool:
         size=6,
         statement_timeout_ms=APPEND_MS_MAX,
         unsafe_durability=unsafe_durability,
-        reset=_leave_as_it_is,
         server_settings=BY_INDEX,
     )
-
-
-async def _leave_as_it_is(_: object) -> None:
-    """Save a round trip: each use shows itself the tenants that it needs (`show`), and keeps nothing else."""
 
 
 async def reader_pool(url: SecretStr, *, size: int = 8, unsafe_durability: bool) -> Pool:

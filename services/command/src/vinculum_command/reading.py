@@ -64,15 +64,18 @@ async def heads(db: Connection, tenant: str, keys: Sequence[str]) -> dict[str, S
 
 
 MARKED: LiteralString = """
-    SELECT id, type, position, recorded_at FROM events
-    JOIN unnest($2::text[], $3::int[]) AS mark (stream, stream_version) USING (stream, stream_version)
+    SELECT last_position, id, type, position, recorded_at FROM tenants
+    LEFT JOIN (
+        events JOIN unnest($2::text[], $3::int[]) AS mark (stream, stream_version) USING (stream, stream_version)
+    ) USING (tenant)
     WHERE tenant = $1 ORDER BY position"""
 
 
-async def marked(db: Connection, tenant: str, marks: Sequence[Mark]) -> list[Found]:
-    """Find the events that marks name, in order."""
+async def marked(db: Connection, tenant: str, marks: Sequence[Mark]) -> tuple[list[Found], int]:
+    """Return the events that marks name, in order, and the log's last position."""
     rows = await db.fetch(MARKED, tenant, *columns(((mark.stream, mark.stream_version) for mark in marks), 2))
-    return [Found(str(row["id"]), row["type"], row["position"], row["recorded_at"]) for row in rows]
+    found = [Found(str(row["id"]), row["type"], row["position"], row["recorded_at"]) for row in rows if row["id"]]
+    return found, rows[0]["last_position"] if rows else 0
 
 
 LOG: LiteralString = f"""

@@ -37,8 +37,7 @@ async def get_access(
     if contact.profile is None:
         raise ContactNotFound(contact_id=contact_id)
     decided = may_enter(link, account, contact, email_id=EmailId(email_id) if email_id else None, feature=feature)
-    because = await reading.marked(read.db, read.tenant, decided.because)
-    position = await reading.last_position(read.db, read.tenant)
+    because, position = await reading.marked(read.db, read.tenant, decided.because)
     headers = {"Vinculum-Position": str(position)}
     return Response(orjson.dumps(_told(decided, because), option=orjson.OPT_UTC_Z), 200, headers, "application/json")
 
