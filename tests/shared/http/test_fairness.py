@@ -2,10 +2,13 @@
 
 import asyncio
 from contextlib import ExitStack
+from itertools import pairwise
+from time import monotonic
 
 import pytest
 
 from support.waiting import until
+from vinculum_shared import others
 from vinculum_shared.deadlines import Deadline
 from vinculum_shared.http.fairness import Quota, Turns
 from vinculum_shared.http.principals import Principal
@@ -37,6 +40,31 @@ def test_a_quota_is_kept_by_principal_by_tenant_and_in_all() -> None:
             admit(ANOTHER)
     with quota.admit(ONE), quota.admit(ONE), quota.admit(THREE):
         pass
+
+
+def test_who_is_refused_is_told_when_to_come_back_and_not_all_at_once() -> None:
+    quota, told = Quota(of_principal=0, of_tenant=1, again_seconds=15), set[str]()
+    for _ in range(200):
+        with pytest.raises(TooMany) as refused, quota.admit(ONE):
+            pass
+        told.add(refused.value.headers()["Retry-After"])
+    assert told <= {str(seconds) for seconds in range(1, 16)}
+    assert len(told) > 5
+
+
+async def test_a_tenant_that_takes_all_of_its_turns_leaves_another_that_asks_the_time_between_them() -> None:
+    turns, working = Turns(1, resting=True), list[tuple[float, float]]()
+
+    async def work() -> None:
+        async with turns.of("acme"):
+            began = monotonic()
+            others.asks("bolt")
+            await asyncio.sleep(0.02)
+            working.append((began, monotonic()))
+
+    await asyncio.gather(work(), work(), work())
+    for (began, ended), (next_began, _) in pairwise(working):
+        assert next_began - ended >= others.REST * (ended - began) * 0.9
 
 
 async def test_each_tenant_has_its_turns() -> None:

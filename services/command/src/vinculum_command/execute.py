@@ -27,7 +27,7 @@ from vinculum_command.event_store import HeadMovedError, Key, KeyStoredError
 from vinculum_command.group import Cache, Group, Hash
 from vinculum_command.outcomes import Answer, Outcome, Waiting
 from vinculum_command.turns import Pace, Turns
-from vinculum_shared import failpoints
+from vinculum_shared import failpoints, others
 from vinculum_shared.contracts.addresses import address_hash
 from vinculum_shared.deadlines import Deadline
 from vinculum_shared.postgres import OUTAGE, Connection, Pool, lent
@@ -167,8 +167,10 @@ class Executor:
                 if not await set_within(lane.wake, inf if self._writable else PROBE_SECONDS):
                     await self._probe()
                 continue
-            taken = self._backlogs.take(lane, half=flying is None)
+            taken, began = self._backlogs.take(lane, half=flying is None), time.monotonic()
             flying = await self._turn(taken, flying, pace, light=lane.light)
+            if not lane.light and (rest := others.rest_seconds(tenants_of(taken), time.monotonic() - began)):
+                await asyncio.sleep(rest)
             if flying:
                 flying.landed.add_done_callback(lambda _: lane.wake.set())
         self._backlogs.wake()  # the other lane may be waiting for this one

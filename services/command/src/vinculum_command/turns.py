@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Final
 
-from vinculum_shared import deadlines
+from vinculum_shared import deadlines, others
 
 SLICE_SECONDS: Final = 0.001
 LONG_SECONDS: Final = 0.004
@@ -15,7 +15,8 @@ LONG_SECONDS: Final = 0.004
 class Turns:
     """Gives one slice of long work its turn at a time; the tenants go round.
 
-    After a slice that could not be short, everything else has the loop for as long as it took.
+    After a slice that could not be short, everything else has the loop for as long as it took; after any slice of one
+    tenant's for twice as long, while another one asks for something.
     """
 
     def __init__(self) -> None:
@@ -45,12 +46,13 @@ class Turns:
         if not turn.done():
             turn.set_result(None)
         self._began = perf_counter()
-        asyncio.get_running_loop().call_soon(self._rest)  # after the slice, which is due before it
+        asyncio.get_running_loop().call_soon(self._rest, tenant)  # after the slice, which is due before it
 
-    def _rest(self) -> None:
+    def _rest(self, tenant: str) -> None:
         loop, seconds = asyncio.get_running_loop(), perf_counter() - self._began
-        if seconds > LONG_SECONDS:
-            loop.call_later(seconds, self._next)
+        rest = max(others.rest_seconds({tenant}, seconds), seconds if seconds > LONG_SECONDS else 0.0)
+        if rest:
+            loop.call_later(rest, self._next)
         else:
             loop.call_soon(self._next)
 

@@ -5,13 +5,15 @@ from collections import Counter
 from collections.abc import AsyncIterator, Hashable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from math import inf
+from random import randint
+from time import monotonic
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from vinculum_shared import deadlines
+from vinculum_shared import deadlines, others
 from vinculum_shared.http.principals import Principal
 from vinculum_shared.problems import TooMany, Unavailable
 
@@ -21,10 +23,12 @@ ALL: Final = ("all",)
 class Quota:
     """How many things of one tenant, of one principal in it, and in all may be under way."""
 
-    def __init__(self, *, of_tenant: int, of_principal: int, in_all: float = inf) -> None:
+    def __init__(self, *, of_tenant: int, of_principal: int, in_all: float = inf, again_seconds: int = 1) -> None:
         self.of_tenant = of_tenant
         self.of_principal = of_principal
         self.in_all = in_all
+        self.again_seconds = again_seconds
+        """At most; who is refused together with others does not come back together with them."""
         self._under_way: Counter[Hashable] = Counter()
 
     @contextmanager
@@ -33,11 +37,11 @@ class Quota:
         tenant, count = principal.tenant, self._under_way
         whose = (tenant, principal.kind, principal.sub)
         if count[whose] >= self.of_principal:
-            raise TooMany(f"{self.of_principal} of your requests are under way. Wait until one of them ends.")
+            raise self._refusal(f"{self.of_principal} of your requests are")
         if count[tenant] >= self.of_tenant:
-            raise TooMany(f"{self.of_tenant} of the tenant's requests are under way. Wait until one of them ends.")
+            raise self._refusal(f"{self.of_tenant} of the tenant's requests are")
         if count[ALL] >= self.in_all:
-            raise TooMany
+            raise self._refusal("As many requests as there may be are")
         keys = (whose, tenant, ALL)
         for key in keys:
             count[key] += 1
@@ -48,6 +52,10 @@ class Quota:
                 count[key] -= 1
                 if not count[key]:
                     del count[key]
+
+    def _refusal(self, which: str) -> TooMany:
+        seconds = randint(1, self.again_seconds)  # noqa: S311  not a secret
+        return TooMany(f"{which} under way. Wait until one of them ends.", retry_after=seconds)
 
 
 class CountedStream(StreamingResponse):
@@ -63,10 +71,14 @@ class CountedStream(StreamingResponse):
 
 
 class Turns:
-    """Lets each tenant do so much at once; what is more waits for its turn behind it, and not before others."""
+    """Lets each tenant do so much at once; what is more waits for its turn behind it, and not before others.
 
-    def __init__(self, at_once: int) -> None:
+    Where turns rest, a tenant that has taken all of its own leaves others who ask the time between them.
+    """
+
+    def __init__(self, at_once: int, *, resting: bool = False) -> None:
         self.at_once = at_once
+        self.resting = resting
         self._of: WeakValueDictionary[Hashable, asyncio.Semaphore] = WeakValueDictionary()
 
     @asynccontextmanager
@@ -86,7 +98,12 @@ class Turns:
                 raise Unavailable("Requests of the same tenant take all the time. Send fewer at once.") from None
         else:
             await turns.acquire()
+        began = monotonic()
         try:
             yield
         finally:
-            turns.release()
+            if self.resting and turns.locked():
+                rest = others.rest_seconds({whose}, monotonic() - began)
+                asyncio.get_running_loop().call_later(rest, turns.release)
+            else:
+                turns.release()

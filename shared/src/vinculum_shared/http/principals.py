@@ -13,7 +13,7 @@ import orjson
 from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from vinculum_shared import wording
+from vinculum_shared import others, wording
 from vinculum_shared.contracts.values import TENANT, TENANT_ID, TenantId
 from vinculum_shared.problems import Forbidden, Invalid, Unauthorized, Unavailable
 
@@ -98,7 +98,11 @@ async def bearer(
     if scheme.lower() != "bearer" or not token:
         raise Unauthorized
     principal: Principal = await request.state.verifier.verify(token.strip())
-    return principal if tenant is None else principal.within(tenant)
+    if tenant is not None:
+        principal = principal.within(tenant)
+    if principal.tenant is not None:
+        others.asks(principal.tenant)
+    return principal
 
 
 async def bearer_of(request: Request) -> Principal:

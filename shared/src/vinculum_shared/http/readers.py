@@ -37,7 +37,7 @@ class Queries:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.quota = Quota(of_tenant=QUERIES_OF_TENANT_MAX, of_principal=QUERIES_OF_PRINCIPAL_MAX)
-        self.turns = Turns(AT_ONCE)
+        self.turns = Turns(AT_ONCE, resting=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """The log over HTTP: in pages of NDJSON, waiting for more if asked to, or live as server-sent events."""
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable
-from contextlib import ExitStack, asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, nullcontext
 from typing import Annotated, Any, Final, cast
 from uuid import UUID
 
@@ -41,11 +41,12 @@ READ_SECONDS_MAX: Final = 10.0
 PAUSE_SECONDS: Final = 1.0  # of a stream, when Postgres did not answer it
 RECONNECT_MS: Final = 2_000  # how long a browser waits before it opens a stream again
 FOLLOWERS_MAX: Final = 500
+FOLLOW_AGAIN_SECONDS_MAX: Final = 15  # a stream that is open stays so for long
 FOLLOWERS_OF_TENANT_MAX: Final = 100
 FOLLOWERS_OF_PRINCIPAL_MAX: Final = 50
 CONNECTIONS: Final = 4  # of the feeds' own: who may enter is never decided behind hundreds of streams
-AT_ONCE: Final = 2  # of these, for all streams together, and for the pages of one tenant
-STREAMS: Final = ("streams",)
+AT_ONCE: Final = 2  # of these, for all streams that are live, and for what one tenant reads up to there
+LIVE: Final = "live"
 
 FORMS: Final[Any] = {
     NDJSON: {"schema": {"$ref": SCHEMA.format(model="LogEvent")}},
@@ -62,7 +63,12 @@ Wait = Annotated[float, Query(ge=0, le=WAIT_SECONDS_MAX)]
 
 def followers() -> Quota:
     """Make the quota of the streams, and of the requests that wait for news."""
-    return Quota(of_tenant=FOLLOWERS_OF_TENANT_MAX, of_principal=FOLLOWERS_OF_PRINCIPAL_MAX, in_all=FOLLOWERS_MAX)
+    return Quota(
+        of_tenant=FOLLOWERS_OF_TENANT_MAX,
+        of_principal=FOLLOWERS_OF_PRINCIPAL_MAX,
+        in_all=FOLLOWERS_MAX,
+        again_seconds=FOLLOW_AGAIN_SECONDS_MAX,
+    )
 
 
 @asynccontextmanager
@@ -118,9 +124,9 @@ async def read_log(
     followers = cast(Quota, request.state.followers)
     if SSE in request.headers.get("accept", ""):
         start = _position(last_event_id, "Last-Event-ID") if last_event_id else _position(after)
-        return await Feed(request, principal, only, STREAMS).live(start, followers)
+        return await Feed(request, principal, only).live(start, followers)
     with followers.admit(principal) if wait else nullcontext():
-        lines, reached = await Feed(request, principal, only, principal.the_tenant).page(_position(after), limit, wait)
+        lines, reached = await Feed(request, principal, only).page(_position(after), limit, wait)
     return _page(lines, None if only.is_all else reached, reached)
 
 
@@ -175,24 +181,28 @@ async def compare_log_positions(request: Request, _: Annotated[bytes, Depends(ar
 class Feed:
     """One reader's log of one tenant. Each look checks the reader's rights in the snapshot that it reads.
 
-    It takes turns with those of the same share.
+    It takes turns with the tenant's others; once it is live, with all that are.
     """
 
-    def __init__(self, request: Request, principal: Principal, only: Filter, share: Hashable) -> None:
+    def __init__(self, request: Request, principal: Principal, only: Filter) -> None:
         self._request = request
         self._pool: Pool = request.state.feed
-        self._turns: Turns = request.state.feed_turns
-        self._share = share
+        self._is_live = False
         self._news: News = request.state.news
         self._stop: asyncio.Event = request.state.stop
         self._principal, self._tenant, self._only = principal, principal.the_tenant, only
 
     async def look(self, after: int, limit: int) -> tuple[list[Line], int]:
         with Deadline(READ_SECONDS_MAX):
-            async with self._turns.of(self._share), allowed(self._request, self._pool) as db:
+            async with self._turn(), allowed(self._request, self._pool) as db:
                 return await reading.log(
                     db, self._tenant, after, limit, only=self._only, personal=self._principal.sees_personal
                 )
+
+    def _turn(self) -> AbstractAsyncContextManager[None]:
+        state = self._request.state
+        turns: Turns = state.live_turns if self._is_live else state.log_turns
+        return turns.of(LIVE if self._is_live else self._tenant)
 
     async def page(self, after: int, limit: int, wait: float) -> tuple[list[Line], int]:
         """Give what is there; if nothing is, wait for it."""
@@ -224,6 +234,7 @@ class Feed:
         while not self._stop.is_set():
             try:
                 lines, after = await self.page(after, PAGE_MAX, KEEP_ALIVE_SECONDS)
+                self._is_live = len(lines) < PAGE_MAX
             except (Unavailable, *OUTAGE):
                 lines = []
                 await set_within(self._stop, PAUSE_SECONDS)
