@@ -166,6 +166,11 @@ class Verifier:
         self._verified[token] = (until, principal)
         return principal
 
+    def tenant_of(self, token: str) -> str | None:
+        """Return the tenant of a token that has been verified lately, be it expired by now; None of any other."""
+        _, principal = self._verified.get(token, (0.0, None))
+        return principal.tenant if principal else None
+
     async def _key(self, kid: str) -> jwt.PyJWK:
         if self.jwks.startswith(("http://", "https://")):
             if kid not in self._keys or time.monotonic() - self._version > KEYS_SECONDS_MAX:

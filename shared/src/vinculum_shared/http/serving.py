@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from vinculum_shared import metrics, problems, telemetry, wording
 from vinculum_shared.deadlines import Deadline
 from vinculum_shared.http import api_docs, health, requests
+from vinculum_shared.http.entrance import Entrance
 from vinculum_shared.http.health import AbleWithout, Check
 from vinculum_shared.http.openapi import PUBLIC, OpenApi, operation_id
 from vinculum_shared.postgres import OUTAGE
@@ -90,6 +91,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.add_middleware(Entrance)
     app.add_middleware(Limits, answer_seconds=answer_seconds, larger=larger_bodies or {})
     app.add_middleware(Answers)
     app.add_exception_handler(Problem, answer_problem)
