@@ -113,6 +113,37 @@ async def test_streams_are_limited_by_principal(service: Service, postgres: str)
     await until(has_room)
 
 
+@pytest.mark.parametrize("form", [{}, {"Accept": SSE}], ids=["page", "stream"])
+async def test_a_position_beyond_the_log_is_refused_at_once(service: Service, form: dict[str, str]) -> None:
+    firm = await service.register("dynamics")
+    last = (await firm.done("GET", "/log/positions"))["positions"][firm.tenant]
+    everywhere = {"token": service.service("log all_tenants")}
+    beyond: list[tuple[str, dict[str, Any]]] = [
+        ("?after", {"params": {"after": last + 1}}),
+        ("?after", {"params": {"after": last + 1, "wait": 30}}),
+        ("?after", {"params": {"after": last + 1, "types": "AccountCreated"}}),
+        ("?after", {"params": {"after": f"{firm.tenant}:{last + 1}"}, **everywhere}),
+        ("?after", {"params": {"after": 1}, **everywhere}),
+    ]
+    if form:
+        beyond += [("Last-Event-ID", {"headers": {"Last-Event-ID": str(last + 1)}})]
+    for pointer, asked in beyond:
+        answer = await firm.ask("GET", "/log", **{**asked, "headers": form | asked.get("headers", {})})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, pointer), asked
+    async with followed(firm, after=last) as lines:
+        assert await anext(lines) == "retry: 2000"
+
+
+async def test_a_stream_ends_when_its_log_is_restored_from_a_backup(service: Service, postgres: str) -> None:
+    firm = await service.register("dynamics")
+    last = (await firm.done("GET", "/log/positions"))["positions"][firm.tenant]
+    async with asyncio.timeout(60), followed(firm, after=last) as lines:
+        assert await anext(lines) == "retry: 2000"
+        async with as_admin(postgres, service.settings.database_url) as db:
+            await db.execute("UPDATE tenants SET last_position = last_position - 1 WHERE tenant = $1", firm.tenant)
+        assert [line async for line in lines if line and not line.startswith(":")] == []
+
+
 @asynccontextmanager
 async def locked(service: Service, postgres: str, table: str = "events") -> AsyncIterator[asyncpg.Connection]:
     """Let nobody read a table, until the block ends."""

@@ -39,6 +39,8 @@ class LogServer:
         tenant, _, position = query["after"].rpartition(":")
         if own := query.get("tenant"):
             await until(lambda: self.answers(own))
+            if int(position) > len(self.log(own).lines):
+                return Response(status_code=422)
             lines = self.lines(own, int(position))
         else:
             later = [self.lines(name, 0) for name in sorted(self.logs) if name > tenant]

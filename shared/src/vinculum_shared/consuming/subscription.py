@@ -331,10 +331,11 @@ class Subscription:
     async def freshness(self, tenant: str) -> Freshness:
         position = (await checkpoints.of_tenants(self.pool, [tenant]))[tenant].position
         end = (await self.event_log.positions(tenant)).get(tenant, 0)
-        lag_seconds = 0.0
-        for line in await self.event_log.after(tenant, position, limit=1):
-            lag_seconds = age_seconds(line.recorded_at)
-        return Freshness(position=position, lag_events=max(0, end - position), lag_seconds=lag_seconds)
+        if position >= end:
+            return Freshness(position=position, lag_events=0, lag_seconds=0.0)
+        page = await self.event_log.after(tenant, position, limit=1)
+        lag_seconds = age_seconds(page[0].recorded_at) if page else 0.0
+        return Freshness(position=position, lag_events=end - position, lag_seconds=lag_seconds)
 
 
 def from_the_log(topic: str) -> AbleWithout:

@@ -56,9 +56,21 @@ FORMS: Final[Any] = {
     },
 }
 
-After = Annotated[str | None, Query(max_length=90)]
+After = Annotated[
+    str | None,
+    Query(
+        max_length=90,
+        description="The position after which to begin; for all tenants, `tenant:position`. "
+        "One beyond the end of the log is 422.",
+    ),
+]
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX)]
-Wait = Annotated[float, Query(ge=0, le=WAIT_SECONDS_MAX)]
+Wait = Annotated[
+    float, Query(ge=0, le=WAIT_SECONDS_MAX, description="For how many seconds to wait if nothing is there yet.")
+]
+LastEventId = Annotated[
+    str | None, Header(description="The position that a stream goes on after, whatever `after` says.")
+]
 
 
 def followers() -> Quota:
@@ -107,7 +119,7 @@ async def read_log(
     types: Annotated[str | None, Query()] = None,
     account_id: Annotated[UUID | None, Query()] = None,
     contact_id: Annotated[UUID | None, Query()] = None,
-    last_event_id: Annotated[str | None, Header()] = None,
+    last_event_id: LastEventId = None,
 ) -> Response:
     """Read the log after a position. A filtered one ends with the position up to which all were looked at.
 
@@ -118,13 +130,17 @@ async def read_log(
         require_all_tenants(principal)
         if not only.is_all:
             raise Invalid.at("?tenant", "missing", "A filter is for one tenant. Name it.")
+        tenant, position = _place(after)
         async with lent(request.state.log) as db:
-            lines = await reading.log_of_all(db, _place(after), limit, personal=principal.sees_personal)
+            if tenant:
+                refuse_beyond("?after", position, await reading.last_position(db, tenant))
+            lines = await reading.log_of_all(db, (tenant, position), limit, personal=principal.sees_personal)
         return _page(lines, None)
     followers = cast(Quota, request.state.followers)
     if SSE in request.headers.get("accept", ""):
-        start = _position(last_event_id, "Last-Event-ID") if last_event_id else _position(after)
-        return await Feed(request, principal, only).live(start, followers)
+        place = "Last-Event-ID" if last_event_id else "?after"
+        start = _position(last_event_id or after, place)
+        return await Feed(request, principal, only, place).live(start, followers)
     with followers.admit(principal) if wait else nullcontext():
         lines, reached = await Feed(request, principal, only).page(_position(after), limit, wait)
     return _page(lines, None if only.is_all else reached, reached)
@@ -184,10 +200,11 @@ class Feed:
     It takes turns with the tenant's others; once it is live, with all that are.
     """
 
-    def __init__(self, request: Request, principal: Principal, only: Filter) -> None:
+    def __init__(self, request: Request, principal: Principal, only: Filter, place: str = "?after") -> None:
         self._request = request
         self._pool: Pool = request.state.feed
         self._is_live = False
+        self._place = place
         self._news: News = request.state.news
         self._stop: asyncio.Event = request.state.stop
         self._principal, self._tenant, self._only = principal, principal.the_tenant, only
@@ -195,9 +212,11 @@ class Feed:
     async def look(self, after: int, limit: int) -> tuple[list[Line], int]:
         with Deadline(READ_SECONDS_MAX):
             async with self._turn(), allowed(self._request, self._pool) as db:
-                return await reading.log(
+                lines, reached = await reading.log(
                     db, self._tenant, after, limit, only=self._only, personal=self._principal.sees_personal
                 )
+        refuse_beyond(self._place, after, reached)
+        return lines, reached
 
     def _turn(self) -> AbstractAsyncContextManager[None]:
         state = self._request.state
@@ -225,8 +244,8 @@ class Feed:
         headers = {"X-Accel-Buffering": "no", "Cache-Control": "no-store"}
         with ExitStack() as counted:
             counted.enter_context(followers.admit(self._principal))  # a stream too many costs no look at the rights
-            async with turns.of(self._tenant), allowed(self._request, pool):
-                pass
+            async with turns.of(self._tenant), allowed(self._request, pool) as db:
+                refuse_beyond(self._place, after, await reading.last_position(db, self._tenant))
             return CountedStream(self._events(after), counted.pop_all(), media_type=SSE, headers=headers)
 
     async def _events(self, after: int) -> AsyncIterator[bytes]:
@@ -238,7 +257,7 @@ class Feed:
             except (Unavailable, *OUTAGE):
                 lines = []
                 await set_within(self._stop, PAUSE_SECONDS)
-            except (Unauthorized, Forbidden):
+            except (Unauthorized, Forbidden, Invalid):
                 return
             if lines:
                 yield b"".join(_sent_event(line) for line in lines)
@@ -280,6 +299,13 @@ def _types(types: str | None) -> tuple[str, ...] | None:
     return wanted
 
 
+def refuse_beyond(place: str, position: int, end: int) -> None:
+    """Refuse to go on after an event that the log does not have: until others take its place, nothing would come."""
+    if position > end:
+        detail = f"The log ends at {end}. If you have read further, it has been restored: read it from the beginning."
+        raise Invalid.at(place, "beyond_log", detail)
+
+
 def _position(after: str | None, where: str = "?after") -> int:
     if not after:
         return 0
@@ -290,4 +316,6 @@ def _position(after: str | None, where: str = "?after") -> int:
 
 def _place(after: str | None) -> tuple[str, int]:
     tenant, _, position = (after or "").rpartition(":")
+    if position.strip("0") and not tenant:
+        raise Invalid.at("?after", "place", "Give `tenant:position`.")
     return tenant, _position(position)
