@@ -86,6 +86,24 @@ async def test_bad_input_is_a_problem(
     assert await firm.refused(method, path, body) == (status, code)
 
 
+@pytest.mark.parametrize("nobody", [str(NOBODY), "nope"])
+@pytest.mark.parametrize(
+    ("method", "path", "fact"),
+    [
+        ("PATCH", "/accounts/{}", "account_id"),
+        ("POST", "/contacts/{}/deactivate", "contact_id"),
+        ("PATCH", "/staff/{}", "staff_id"),
+        ("POST", "/records/{}/send", "record_id"),
+    ],
+)
+async def test_an_unknown_id_in_the_path_is_a_fact_of_the_problem(
+    service: Service, method: str, path: str, fact: str, nobody: str
+) -> None:
+    firm = await service.register("dynamics")
+    answer = await firm.ask(method, path.format(nobody), {})
+    assert (answer.status_code, answer.json()[fact]) == (404, nobody)
+
+
 async def test_an_unknown_id_in_the_body_is_pointed_at(service: Service) -> None:
     firm = await service.register("dynamics")
     account, nobody = await firm.account(), uuid4()

@@ -42,8 +42,10 @@ async def test_a_notification_says_who_was_told_and_why(notifier: Notifier) -> N
     }
     assert (item["topic"], item["outcome"], item["reason"]) == ("invoice", "queued", "preference")
     assert (await notifier.get(f"{LIST}/{item['id']}", notifier.service("acme"))).json() == item
-    missing = await notifier.get(f"{LIST}/{uuid4()}", notifier.service("acme"))
-    assert (missing.status_code, missing.json()["code"]) == (404, "notification_not_found")
+    for nobody in (str(uuid4()), "nope"):
+        missing = await notifier.get(f"{LIST}/{nobody}", notifier.service("acme"))
+        assert (missing.status_code, missing.json()["code"]) == (404, "notification_not_found")
+        assert missing.json()["notification_id"] == nobody
 
 
 async def test_that_nobody_was_told_is_a_notification_without_recipient(notifier: Notifier) -> None:

@@ -46,8 +46,10 @@ async def test_an_operator_replays_a_stream_and_its_mails_are_due(notifier: Noti
     assert (answer.status_code, answer.json()) == (200, {"stream": f"record/{firm.invoice_id}", "left": 0})
     assert await notifier.outcomes() == [("anna@example.com", "queued", "preference")] * 2
     assert (await notifier.get(LIST, operator)).json()["items"] == []
-    again = await notifier.post(f"{LIST}/{second.id}/replay", operator)
-    assert (again.status_code, again.json()["code"]) == (404, "parked_not_found")
+    for nothing in (str(second.id), "nope"):
+        again = await notifier.post(f"{LIST}/{nothing}/replay", operator)
+        assert (again.status_code, again.json()["code"]) == (404, "parked_not_found")
+        assert again.json()["parked_id"] == nothing
 
 
 async def test_nobody_else_replays(notifier: Notifier, log: LogServer) -> None:

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from support.answers import checked
 from support.billing import Billing
 from support.events import Log
 from support.firms import Firm, an_email
@@ -189,6 +190,7 @@ async def test_a_link_stops_no_mail_to_the_address_that_replaced_its_own(notifie
 async def test_a_link_that_is_not_valid_says_so_in_the_browsers_language(notifier: Notifier) -> None:
     english = await notifier.http.get("/v1/unsubscribe/made-up")
     italian = await notifier.http.get("/v1/unsubscribe/made-up", headers={"Accept-Language": "fr, it-CH;q=0.9, en"})
+    assert checked("notifier", english).status_code == checked("notifier", italian).status_code == 404
     assert "This link is not valid" in english.text
     assert "Questo link non è valido" in italian.text
 

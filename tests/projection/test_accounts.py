@@ -1,7 +1,5 @@
 """Accounts: as their events say, in order, and found by name."""
 
-from uuid import uuid4
-
 import pytest
 
 from support.firms import Firm
@@ -131,13 +129,3 @@ async def test_accounts_are_listed_under_the_base_letter_of_their_name(projectio
     assert names(await projection.items("/v1/accounts", token, letter="O")) == ["Örtli", "otto"]
     assert names(await projection.items("/v1/accounts", token, letter="ö")) == ["Örtli", "otto"]
     assert names(await projection.items("/v1/accounts", token, letter="#")) == ["7 Up"]
-
-
-async def test_an_account_that_is_not_there_is_not_found(projection: Projection) -> None:
-    firm = Firm.registered()
-    await projection.deliver(firm.log)
-
-    for path in ("", "/contacts", "/related", "/access", "/history", "/recipients"):
-        query = {"topic": "invoice"} if path == "/recipients" else {}
-        answer = await projection.get(f"/v1/accounts/{uuid4()}{path}", projection.service("acme"), **query)
-        assert (answer.status_code, answer.json()["code"]) == (404, "account_not_found")

@@ -1,7 +1,5 @@
 """Contacts: as their events say, in order, and found by name, letter and address."""
 
-from uuid import uuid4
-
 import pytest
 
 from support.firms import Firm, an_email
@@ -120,12 +118,3 @@ async def test_a_removed_address_finds_nobody(projection: Projection) -> None:
     await projection.deliver(firm.log)
 
     assert await projection.items("/v1/contacts", projection.service("acme"), email="ann@example.com") == []
-
-
-async def test_a_contact_that_is_not_there_is_not_found(projection: Projection) -> None:
-    firm = Firm.registered()
-    await projection.deliver(firm.log)
-
-    for path in ("", "/accounts", "/history"):
-        answer = await projection.get(f"/v1/contacts/{uuid4()}{path}", projection.service("acme"))
-        assert (answer.status_code, answer.json()["code"]) == (404, "contact_not_found")

@@ -1,12 +1,14 @@
 """Who may ask, what they are shown, and at which position."""
 
 import asyncio
+import re
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from support import openapi
 from support.databases import as_admin
 from support.firms import Firm
 from support.projection import Projection
@@ -206,6 +208,17 @@ async def test_only_a_service_for_all_tenants_may_name_one(projection: Projectio
     assert await code(projection, "/v1/accounts", unknown) == (403, "forbidden")
     for token in (projection.service("acme"), projection.staff("acme", firm.admin_id, "admin")):
         assert await code(projection, "/v1/accounts", token, tenant="other") == (403, "forbidden")
+
+
+@pytest.mark.parametrize("nobody", [str(uuid4()), "nope"], ids=["unknown", "no id"])
+async def test_what_is_not_there_is_not_found_and_is_named(projection: Projection, nobody: str) -> None:
+    await projection.deliver(Firm.registered().log)
+    for path in (path for path, methods in openapi.document("projection")["paths"].items() if "get" in methods):
+        for parameter in re.findall(r"{(\w+)}", path):
+            query = {"topic": "invoice"} if path.endswith("/recipients") else {}
+            answer = await projection.get(path.format(**{parameter: nobody}), projection.service("acme"), **query)
+            assert (answer.status_code, answer.json()["code"]) == (404, f"{parameter[:-3]}_not_found"), path
+            assert answer.json()[parameter] == nobody, path
 
 
 async def test_another_tenants_things_are_not_found(projection: Projection) -> None:

@@ -5,11 +5,14 @@ from typing import Final
 
 import httpx2
 
+from support import openapi
+
 TIME: Final = re.compile(r'"\d{4}-\d\d-\d\dT\d\d:[^"]*"')
 
 
-def checked(answer: httpx2.Response) -> httpx2.Response:
-    """Return the answer, whose times end in Z."""
+def checked(service: str, answer: httpx2.Response) -> httpx2.Response:
+    """Return the answer, which is as the service's document says, and whose times end in Z."""
+    openapi.check(service, answer)
     if "json" in answer.headers.get("content-type", ""):
         assert [time for time in TIME.findall(answer.text) if not time.endswith('Z"')] == [], answer.text
     return answer

@@ -110,10 +110,11 @@ class Notifier:
             await until(tried)
 
     async def get(self, path: str, token: str, **query: Any) -> httpx2.Response:
-        return checked(await self.http.get(path, params=query, headers={"Authorization": f"Bearer {token}"}))
+        answer = await self.http.get(path, params=query, headers={"Authorization": f"Bearer {token}"})
+        return checked("notifier", answer)
 
     async def post(self, path: str, token: str) -> httpx2.Response:
-        return await self.http.post(path, headers={"Authorization": f"Bearer {token}"})
+        return checked("notifier", await self.http.post(path, headers={"Authorization": f"Bearer {token}"}))
 
     def staff(self, tenant: str, staff_id: UUID, *roles: str) -> str:
         return self.issuer.token(kind="staff", sub=str(staff_id), tenant=tenant, roles=list(roles))

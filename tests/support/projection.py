@@ -89,7 +89,8 @@ class Projection:
         self.delivered[log.tenant] = len(log.lines)
 
     async def get(self, path: str, token: str, **query: Any) -> httpx2.Response:
-        return checked(await self.http.get(path, params=query, headers={"Authorization": f"Bearer {token}"}))
+        answer = await self.http.get(path, params=query, headers={"Authorization": f"Bearer {token}"})
+        return checked("projection", answer)
 
     async def answered(self, path: str, token: str, **query: Any) -> httpx2.Response:
         """Ask until there is an answer: on a busy machine, what looks at very much is 503 at first."""
@@ -104,7 +105,7 @@ class Projection:
         return found[-1]
 
     async def post(self, path: str, token: str) -> httpx2.Response:
-        return await self.http.post(path, headers={"Authorization": f"Bearer {token}"})
+        return checked("projection", await self.http.post(path, headers={"Authorization": f"Bearer {token}"}))
 
     async def items(self, path: str, token: str, **query: Any) -> list[dict[str, Any]]:
         """All items of a list, page after page."""

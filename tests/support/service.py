@@ -36,7 +36,8 @@ class Service:
     ) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {self.token if token is None else token}", **rest.pop("headers", {})}
         content = None if body is None else orjson.dumps(body, default=str)
-        return checked(await self.http.request(method, f"/v1{path}", content=content, headers=headers, **rest))
+        answer = await self.http.request(method, f"/v1{path}", content=content, headers=headers, **rest)
+        return checked("command", answer)
 
     async def batch(self, *lines: Any, **params: str) -> list[dict[str, Any]]:
         """Give the answers to lines; one in bytes is sent as it is."""

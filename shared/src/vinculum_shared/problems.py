@@ -114,10 +114,10 @@ class ContactNotFound(NotFound):
     """
 
 
-def nothing_at(parameter: str) -> NotFound:
-    """Give the problem of a path with something in the place of `parameter` that can't be its value."""
+def nothing_at(parameter: str) -> type[NotFound]:
+    """Return the problem of a path whose `parameter` names nothing."""
     code = f"{parameter.removesuffix('_id')}_not_found"
-    return next((problem for problem in NotFound.__subclasses__() if problem.code == code), NotFound)()
+    return next((problem for problem in NotFound.__subclasses__() if problem.code == code), NotFound)
 
 
 class MethodNotAllowed(Problem):
@@ -267,6 +267,15 @@ def source(place: str) -> Literal["body", "query", "header"]:
 
 def pointer(keys: Iterable[str | int]) -> str:
     return "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)
+
+
+class HeadTooLarge(Problem):
+    """The address and the headers of the request are too large.
+
+    Send at most 64 KiB of them.
+    """
+
+    status = 431
 
 
 class Retriable(Problem):

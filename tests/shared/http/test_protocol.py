@@ -1,6 +1,7 @@
 """How long a connection may take, and how much it may say."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from urllib.parse import urlsplit
@@ -105,8 +106,35 @@ async def test_a_head_or_trailers_that_are_too_large_are_refused(connection: Con
     reader, writer = connection
     writer.write(request_)
     answer = await asyncio.wait_for(reader.read(), 20.0)
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert answer.endswith(b"too large.")
+    assert answer.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+    assert problem(answer) == (431, "head_too_large")
+
+
+async def test_what_is_not_http_is_refused_with_a_problem(connection: Connection) -> None:
+    reader, writer = connection
+    writer.write(b"\x16\x03\x01\x02\x00\x01\r\n\r\n")
+    answer = await asyncio.wait_for(reader.read(), 20.0)
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert problem(answer) == (400, "malformed")
+
+
+async def test_a_request_on_a_connection_too_many_is_refused_with_a_problem() -> None:
+    async with served(Starlette(), connections_max=1) as url:
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: vinculum\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 20.0)
+        writer.close()
+        assert b"\r\nretry-after: 1\r\n" in answer
+        assert problem(answer) == (503, "unavailable")
+
+
+def problem(answer: bytes) -> tuple[int, str]:
+    """Return the status and the code of a problem, which is the whole of an answer."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json\r\n" in head.lower() + b"\r\n"
+    assert f"content-length: {len(body)}".encode() in head.lower()
+    said = json.loads(body)
+    return said["status"], said["code"]
 
 
 async def test_a_head_may_be_as_large_as_documented(connection: Connection) -> None:

@@ -107,7 +107,7 @@ async def list_notifications(
 async def get_notification(notification_id: UUID, read: Reader) -> Notification:
     row = None if read.limited else await read.db.fetchrow(ONE, read.tenant, notification_id)
     if row is None:
-        raise NotificationNotFound
+        raise NotificationNotFound(notification_id=notification_id)
     return shown(row, read)
 
 
@@ -118,7 +118,7 @@ async def release_address(notification_id: UUID, request: Request, read: Operato
     It is the address of this notification. What was failed or skipped until now is not sent.
     """
     if await read.db.fetchrow(ONE, read.tenant, notification_id) is None:
-        raise NotificationNotFound
+        raise NotificationNotFound(notification_id=notification_id)
     return Released(released=await release(request.state.subscription.pool, read.tenant, notification_id))
 
 

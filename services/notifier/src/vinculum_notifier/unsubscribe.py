@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from http import HTTPStatus
 from importlib.resources import files
-from typing import ClassVar, Final, Literal, LiteralString
+from typing import Any, ClassVar, Final, Literal, LiteralString
 from uuid import UUID
 
 from babel import Locale
@@ -31,6 +31,12 @@ from vinculum_shared.recipients import wants
 from vinculum_shared.signed import Signed
 
 router = APIRouter(prefix="/v1/unsubscribe", tags=["unsubscribe"])
+
+PAGE: Final = {"content": {"text/html": {"schema": {"type": "string"}}}}
+PAGES: Final[dict[int | str, dict[str, Any]]] = {
+    HTTPStatus.OK: PAGE | {"description": "A page in the contact's language."},
+    HTTPStatus.NOT_FOUND: PAGE | {"description": "A page which says that the link is not valid."},
+}
 
 
 class Unsubscription(Signed):
@@ -84,7 +90,7 @@ def unsubscribe_url(mail: Notification, settings: Settings) -> str | None:
     return f"{settings.public_url.rstrip('/')}/v1/unsubscribe/{wish.token(settings.unsubscribe_key)}"
 
 
-@router.get("/{token}", response_class=HTMLResponse, openapi_extra=PUBLIC)
+@router.get("/{token}", response_class=HTMLResponse, responses=PAGES, openapi_extra=PUBLIC)
 async def show_unsubscribe_page(token: str, request: Request) -> HTMLResponse:
     """Show the page with the button. Changes nothing."""
     wish = Unsubscription.opened(request.state.settings.unsubscribe_key, token)
@@ -97,7 +103,7 @@ async def show_unsubscribe_page(token: str, request: Request) -> HTMLResponse:
     return page(wish, known, standing(wish, known, pending=pending))
 
 
-@router.post("/{token}", response_class=HTMLResponse, openapi_extra=PUBLIC)
+@router.post("/{token}", response_class=HTMLResponse, responses=PAGES, openapi_extra=PUBLIC)
 async def unsubscribe(token: str, request: Request) -> HTMLResponse:
     """Switch off what the token names. Again is the same as once."""
     wish = Unsubscription.opened(request.state.settings.unsubscribe_key, token)

@@ -34,11 +34,11 @@ class Read(View):
 
     async def account(self, account_id: AccountId) -> None:
         if await self.row(ACCOUNT, account_id) is None:
-            raise AccountNotFound
+            raise AccountNotFound(account_id=account_id)
 
     async def contact(self, contact_id: ContactId) -> None:
         if await self.row(CONTACT, contact_id) is None:
-            raise ContactNotFound
+            raise ContactNotFound(contact_id=contact_id)
 
     def one(self, model: type[M], row: Row) -> M:
         """Answer about one thing that has a version."""

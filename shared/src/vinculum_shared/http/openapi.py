@@ -16,6 +16,7 @@ from fastapi.routing import APIRoute
 from vinculum_shared.consuming.arrivals import ProjectionBehind
 from vinculum_shared.problems import (
     Forbidden,
+    HeadTooLarge,
     Internal,
     Invalid,
     Malformed,
@@ -223,14 +224,14 @@ def subclasses(problem: type[Problem]) -> Iterator[type[Problem]]:
 
 def usual(operation: Schema, *, secured: bool) -> Iterator[type[Problem]]:
     """Find the problems that follow from what an operation takes."""
-    yield from (Invalid, UnknownParameter, Internal, Unavailable)
+    yield from (Malformed, TooLarge, HeadTooLarge, Invalid, UnknownParameter, Internal, Unavailable)
     if secured:
         yield from (Unauthorized, Forbidden, TenantNotFound, TooMany)
     if "requestBody" in operation:
-        yield from (Malformed, TooSlow, TooLarge, UnsupportedMediaType, UnknownField)
+        yield from (TooSlow, UnsupportedMediaType, UnknownField)
     for parameter in operation["parameters"]:
         if parameter["in"] == "path":
-            yield type(nothing_at(parameter["name"]))
+            yield nothing_at(parameter["name"])
         if parameter["name"] == "min_position":
             yield ProjectionBehind
 

@@ -60,16 +60,16 @@ def routes(observing: Viewing[V], operating: Viewing[V]) -> APIRouter:
         rows = await view.db.fetch(LIST, view.tenant, *paging.after(0), paging.limit + 1)
         return paging.page(rows, lambda row: Parked(**row), ("position",), position=view.position, held=view.held)
 
-    @router.post("/{event_id}/replay", openapi_extra=raises(TenantHeld))
+    @router.post("/{parked_id}/replay", openapi_extra=raises(TenantHeld))
     async def replay_parked(
-        event_id: UUID, request: Request, view: Annotated[View, Depends(operating, scope="function")]
+        parked_id: UUID, request: Request, view: Annotated[View, Depends(operating, scope="function")]
     ) -> Replayed:
         """Apply the parked events of its stream, in order, as far as that goes."""
         if view.held:
             raise TenantHeld
-        stream = await view.db.fetchval(STREAM, view.tenant, event_id)
+        stream = await view.db.fetchval(STREAM, view.tenant, parked_id)
         if stream is None:
-            raise ParkedNotFound
+            raise ParkedNotFound(parked_id=parked_id)
         deadlines.extend(REPLAY_SECONDS_MAX)
         left = await request.state.subscription.replay(view.tenant, stream)
         return Replayed(stream=stream, left=left)

@@ -1,18 +1,20 @@
 """HTTP as uvicorn speaks it, with an end to what a silent or slow peer can hold up."""
 
 import asyncio
+from http import HTTPStatus
 from typing import Any, ClassVar, Final, cast
 
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from vinculum_shared.http.openapi import PROBLEM_JSON
+from vinculum_shared.http.serving import problem_response
+from vinculum_shared.problems import HeadTooLarge, Malformed, Problem, Unavailable
+
 CROWDED: Final = 0.5
 """The share of the connections above which peers have less time."""
-TOO_LARGE: Final = "The fields of the request are too large."
-REFUSAL: Final = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n"
-    b"Connection: close\r\n\r\n%s"
-)
 
 
 class Connections(ServerState):
@@ -65,15 +67,17 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._unparsed_bytes += len(data)
         super().data_received(data)
         if self._field_bytes + self._unparsed_bytes > self.head_bytes_max:
-            self.send_400_response(TOO_LARGE)
+            self._refuse(HeadTooLarge())
 
     def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser can't read, or read no further."""
+        self._refuse(HeadTooLarge() if self._field_bytes > self.head_bytes_max else Malformed(f"{msg} Send HTTP/1.1."))
+
+    def _refuse(self, problem: Problem) -> None:
         """Refuse the request. Closing at once would reset a peer that is still sending, and lose the answer."""
         if self._refused:
             return
         self._refused = True
-        if self._field_bytes > self.head_bytes_max:
-            msg = TOO_LARGE
         begun = self.cycle.response_started if self._answering else self._in_body
         if self._answering:
             self.cycle.disconnected = True
@@ -81,9 +85,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if begun:  # it can't be answered twice
             self.transport.abort()
             return
-        text = msg.encode("ascii")
         self.flow.resume_reading()
-        self.transport.write(REFUSAL % (len(text), text))
+        self.transport.write(whole_answer(problem))
         self.transport.write_eof()
         self._close_within(self.head_seconds_max)
 
@@ -146,6 +149,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._cancel_unread()
         super().resume_writing()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        answering: Any = crowded_out if app is service_unavailable else app
+        super()._start_asgi_task(cycle, answering)
+
     @property
     def _answering(self) -> bool:
         cycle = cast(RequestResponseCycle | None, self.cycle)  # None before the first request
@@ -156,7 +163,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._unparsed_bytes = max(0, self._unparsed_bytes - size)
         self._field_bytes += size
         if self._field_bytes > self.head_bytes_max:
-            raise ValueError(TOO_LARGE)
+            raise ValueError("the head is too large")
 
     def _wait(self) -> None:
         self.server_state.waiting.pop(self, None)
@@ -198,3 +205,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None
+
+
+def whole_answer(problem: Problem) -> bytes:
+    """Return the last answer on a connection, head and body, where there is no request that could be answered."""
+    body = problem.json()
+    head = (
+        f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}\r\n"
+        f"Content-Type: {PROBLEM_JSON}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode("ascii") + body
+
+
+async def crowded_out(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer on a connection too many."""
+    response = problem_response(Unavailable())
+    response.headers["Connection"] = "close"
+    await response(scope, receive, send)

@@ -133,7 +133,7 @@ def seen(asked: Asked, principal: Principal, roles: frozenset[str]) -> tuple[int
     """Return the position, and if the reader sees only what they manage. Refuse who may see nothing."""
     limited = is_limited(principal, roles, asked.staff, asked.policy)
     if asked.position is None:
-        raise TenantNotFound
+        raise TenantNotFound(tenant=principal.the_tenant)
     return asked.position, limited
 
 

@@ -25,7 +25,7 @@ from vinculum_shared.deadlines import Deadline
 from vinculum_shared.http import api_docs, health, requests
 from vinculum_shared.http.entrance import Entrance
 from vinculum_shared.http.health import AbleWithout, Check
-from vinculum_shared.http.openapi import PUBLIC, OpenApi, operation_id
+from vinculum_shared.http.openapi import PROBLEM_JSON, PUBLIC, OpenApi, operation_id
 from vinculum_shared.postgres import OUTAGE
 from vinculum_shared.problems import (
     FieldError,
@@ -128,7 +128,7 @@ def problem_response(problem: Problem) -> Response:
         problem.json(),
         status_code=problem.status,
         headers=problem.headers(),
-        media_type="application/problem+json",
+        media_type=PROBLEM_JSON,
     )
 
 
@@ -175,9 +175,10 @@ async def answer_invalid_request(request: Request, error: Exception) -> Response
     found = error.errors()
     if any(each["type"] == "json_invalid" for each in found):
         return await fault_response(request, Malformed("The body is not JSON."))
-    in_path = [each["loc"][1] for each in found if each["loc"][0] == "path"]
+    in_path = [each for each in found if each["loc"][0] == "path"]
     if in_path:
-        return await fault_response(request, problems.nothing_at(in_path[0]))
+        name, value = in_path[0]["loc"][1], in_path[0]["input"]
+        return await fault_response(request, problems.nothing_at(name)(**{name: value}))
     in_body = [each | {"loc": each["loc"][1:]} for each in found if each["loc"][0] == "body"]
     elsewhere = [
         FieldError(

@@ -191,8 +191,8 @@ def ordered(
     except ValidationError as error:
         errors = error.errors(include_url=False, include_input=False)
         for each in errors:
-            if each["loc"] and each["loc"][0] in in_path:
-                raise nothing_at(str(each["loc"][0])) from None
+            if each["loc"] and (name := str(each["loc"][0])) in in_path:
+                raise nothing_at(name)(**{name: in_path[name]}) from None
         raise invalid(errors) from None
     tenant = parsed.tenant if isinstance(parsed, RegisterTenant) else principal.the_tenant
     return given(tenant, parsed, as_caller(principal), expected)

@@ -32,7 +32,7 @@ async def get_schema(name: str) -> Response:
     """Return the JSON Schema of a type (`contact_linked.v1`), of what all share (`envelope.v1`), or of `any_event`."""
     found = all_schemas().get(name.removesuffix(".json"))
     if found is None:
-        raise SchemaNotFound(f"The schemas are {', '.join(all_schemas())}.")
+        raise SchemaNotFound(f"The schemas are {', '.join(all_schemas())}.", name=name)
     return Response(found, media_type="application/schema+json")
 
 

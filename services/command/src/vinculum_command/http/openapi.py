@@ -18,7 +18,7 @@ from vinculum_shared.contracts.values import TENANT_ID, Input, TenantId
 from vinculum_shared.http.openapi import PUBLIC, SCHEMA, OpenApi, Schema, raises
 from vinculum_shared.http.principals import OF_WHICH_TENANT
 from vinculum_shared.http.snapshots import POSITION_MAX
-from vinculum_shared.problems import PreconditionFailed
+from vinculum_shared.problems import PreconditionFailed, TooSlow, UnknownField, UnsupportedMediaType
 
 DESCRIPTION: Final = """\
 Commands change accounts, contacts and the links between them; each answers once its events are durable.
@@ -76,8 +76,16 @@ HEADERS: Final[Schema] = {
 LOCATION: Final[Schema] = {"Location": {"description": "Where the new thing is.", "schema": {"type": "string"}}}
 
 
-COMMON: Final = (IdempotencyKeyReused, VersionMismatch, PreconditionFailed, EventTooLarge)
-"""Problems that every command may answer with."""
+COMMON: Final = (
+    IdempotencyKeyReused,
+    VersionMismatch,
+    PreconditionFailed,
+    EventTooLarge,
+    TooSlow,
+    UnsupportedMediaType,
+    UnknownField,
+)
+"""Problems that every command may answer with, also one that needs no body: the body is read all the same."""
 BATCH: Final[Schema] = {
     "parameters": [DRY_RUN, TENANT],
     "requestBody": {

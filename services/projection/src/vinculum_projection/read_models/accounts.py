@@ -146,7 +146,7 @@ async def list_accounts(
 async def get_account(account_id: AccountId, read: Reader) -> Account:
     rows = await read.rows(ACCOUNTS, [account_id])
     if not rows:
-        raise AccountNotFound
+        raise AccountNotFound(account_id=account_id)
     return read.one(Account, rows[0])
 
 

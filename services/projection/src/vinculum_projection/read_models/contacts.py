@@ -211,7 +211,7 @@ async def list_contacts(
 async def get_contact(contact_id: ContactId, read: Reader) -> Contact:
     rows = await read.rows(CONTACTS, [contact_id])
     if not rows:
-        raise ContactNotFound
+        raise ContactNotFound(contact_id=contact_id)
     return read.one(Contact, rows[0])
 
 
