@@ -73,6 +73,13 @@ NOBODY = UUID("01990000-0000-7000-8000-0000000000ff")
         ("PUT", f"/accounts/{NOBODY}/contacts/nope", {}, 404, "contact_not_found"),
         ("PUT", "/policy", {"profile": "taxdome", "overrides": {"no_such": 1}}, 422, "unknown_field"),
         ("POST", f"/contacts/{NOBODY}/emails", {"address": "a@example.com"}, 404, "contact_not_found"),
+        (
+            "POST",
+            "/staff",
+            {"name": "A", "email": "a@example.com", "roles": ["agent"], "limits": {"acounts": True}},
+            422,
+            "unknown_field",
+        ),
         ("POST", "/contacts", {"emails": [{"address": "no address"}]}, 422, "invalid"),
         ("POST", "/records", {"type": "invoice"}, 422, "invalid"),
         ("GET", "/nowhere", None, 404, "not_found"),

@@ -30,6 +30,7 @@ COMMITTED: Final = generate.committed()
 ASYNCAPI: Final[dict[str, Any]] = json.loads(COMMITTED["asyncapi.json"])
 NOT_GIVEN_BY_NAME: Final = {AcceptInvitation, SettleAccess}
 PUBLIC_TAGS: Final = {"contracts", "health", "unsubscribe"}
+REFERENCE: Final = r'"#/components/schemas/(\w+)"'
 BASES: Final = {Command, EffectiveAt, OfAnAddress}
 
 T = TypeVar("T")
@@ -182,6 +183,31 @@ def test_no_body_states_a_default_so_that_a_client_changes_only_what_it_was_told
         if "default" in schema
     ]
     assert stated == []
+
+
+@pytest.mark.parametrize("service", ["command", "projection", "notifier"])
+def test_answers_may_have_more_fields_than_they_name_and_bodies_may_not(service: str) -> None:
+    schemas = json.loads(COMMITTED[f"openapi-{service}.json"])["components"]["schemas"]
+    objects = {name: schema for name, schema in schemas.items() if "properties" in schema}
+    reached: dict[str, set[str]] = {"requestBody": {"BatchLine"}, "responses": set()}
+    for operation in operations(service):
+        for part, found in reached.items():
+            references = re.findall(REFERENCE, json.dumps(operation.get(part, {})))
+            while references:
+                name = references.pop()
+                if name not in found:
+                    found.add(name)
+                    references += re.findall(REFERENCE, json.dumps(schemas.get(name, {})))
+    assert reached["requestBody"].isdisjoint(reached["responses"] & objects.keys())
+    assert [name for name in reached["responses"] & objects.keys() if not objects[name]["additionalProperties"]] == []
+    bodies = (reached["requestBody"] - {"BatchLine"}) & objects.keys()
+    assert [name for name in bodies if objects[name]["additionalProperties"]] == []
+
+
+@pytest.mark.parametrize("service", ["command", "projection", "notifier"])
+def test_the_enumeration_of_a_list_has_a_name_that_generators_can_use(service: str) -> None:
+    schemas = json.loads(COMMITTED[f"openapi-{service}.json"])["components"]["schemas"]
+    assert [name for name, schema in schemas.items() if re.search(r'"items": {[^{}]*"enum"', json.dumps(schema))] == []
 
 
 @pytest.mark.parametrize("service", ["command", "projection", "notifier"])

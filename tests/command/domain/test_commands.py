@@ -36,11 +36,11 @@ from vinculum_command.domain.rejections import (
     RecordNotFound,
     VersionMismatch,
 )
-from vinculum_command.domain.staff import AddStaffUser, ChangeStaffUser, DeactivateStaffUser
+from vinculum_command.domain.staff import AddStaffUser, ChangeStaffUser, DeactivateStaffUser, GivenLimits
 from vinculum_command.domain.tenants import ChangePolicy, ChangeTenant, RegisterTenant
 from vinculum_command.domain.unsubscriptions import Unsubscribe
 from vinculum_command.http.routes import COMMANDS
-from vinculum_shared.contracts.staff import Limits, Role
+from vinculum_shared.contracts.staff import Role
 from vinculum_shared.contracts.tenants import Policy
 from vinculum_shared.contracts.values import AccountId, StaffId, Value
 from vinculum_shared.problems import invalid
@@ -60,7 +60,7 @@ ALL = {*COMMANDS.values(), AcceptInvitation, SettleAccess}
 
 def staff(case: Case, *roles: Role, token: tuple[str, ...] | None = None, limited: bool = False) -> Caller:
     """A staff user, with a token of the same roles unless other ones are named."""
-    command = AddStaffUser(name="Sam", email="sam@example.com", roles=roles, limits=Limits(accounts=limited))
+    command = AddStaffUser(name="Sam", email="sam@example.com", roles=roles, limits=GivenLimits(accounts=limited))
     case.given(command)
     return Caller(kind="staff", id=str(command.id), roles=frozenset(roles if token is None else token))
 

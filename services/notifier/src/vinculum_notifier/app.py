@@ -27,6 +27,8 @@ DESCRIPTION: Final = """\
 What became of each mail: every mail that was due is a row with one outcome and one reason.
 
 - **Lists** have at most 200 items a page (`limit`), the newest first. `next_cursor` is the `cursor` of the next page.
+- **Answers** may have more fields in later versions, and enumerations of codes and types more values: ignore what you
+  don't know.
 - **Unsubscribing**: `GET /v1/unsubscribe/{token}` shows a page and changes nothing; `POST` turns the mail off.
 """
 

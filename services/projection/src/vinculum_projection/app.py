@@ -30,6 +30,8 @@ Queries over the read models: accounts, contacts, links, related accounts, acces
   query waits up to 2 seconds until that event is applied, and answers 409 `projection_behind` after that. A position
   that the log does not have is 422.
 - **Limits**: 256 queries of a tenant, and 128 of one caller, may be under way; past that, 429 with `Retry-After`.
+- **Answers** may have more fields in later versions, and enumerations of codes and types more values: ignore what you
+  don't know.
 - **Personal data** is null for a service whose token lacks the scope `personal`.
 """
 

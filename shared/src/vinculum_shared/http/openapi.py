@@ -2,7 +2,8 @@
 
 Every operation is named after its command or query, says who may call it, and lists the codes of the problems that it
 answers with. Generators of clients read this document, so nothing in it may mislead them: a field that may be left out
-of a request has no default, and an optional query parameter is not nullable.
+of a request has no default, an optional query parameter is not nullable, and every answer may have more fields than it
+names.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -74,7 +75,6 @@ PROBLEM: Final[Schema] = {
     "title": "Problem",
     "description": "A problem (RFC 9457). `code` says which; its facts stand beside it.",
     "required": ["type", "title", "status", "detail", "code"],
-    "additionalProperties": True,  # generators for Go refuse what is neither named nor allowed
     "properties": {
         "type": {"type": "string", "format": "uri", "examples": ["urn:vinculum:problem:contact_already_linked"]},
         "title": {"type": "string", "description": "What the code means. The same for every problem of the code."},
@@ -157,6 +157,8 @@ class OpenApi:
         document["components"] |= {"securitySchemes": {"bearer": BEARER}, "responses": {}}
         for operation in operations(document):
             self._complete(document, operation)
+        name_enumerations(schemas)
+        open_answers(schemas)
         used = {tag for operation in operations(document) for tag in operation.get("tags", ())}
         document["tags"] = [{"name": name, "description": TAGS[name]} for name in sorted(used)]
         return document
@@ -250,6 +252,31 @@ def problem_of(problems: Iterable[type[Problem]]) -> Schema:
         ],
         "additionalProperties": True,
     }
+
+
+def name_enumerations(schemas: dict[str, Schema]) -> None:
+    """Give the enumeration of a list's items a schema of its own: generators for Java misread one written in place."""
+    lists = [
+        (name, each)
+        for schema in schemas.values()
+        for name, field in schema.get("properties", {}).items()
+        for each in field.get("anyOf", [field])
+        if "enum" in each.get("items", {})
+    ]
+    for name, each in lists:
+        title = name.removesuffix("s").title()
+        schemas.setdefault(title, {"title": title, **each["items"]})
+        each["items"] = {"$ref": SCHEMA.format(model=title)}
+
+
+def open_answers(schemas: dict[str, Schema]) -> None:
+    """Say of every object that is not closed, as bodies are, that it may have more fields than those named.
+
+    JSON Schema means that where nothing is said, but generators for Go and Java then refuse what they do not know.
+    """
+    for schema in schemas.values():
+        if "properties" in schema:
+            schema.setdefault("additionalProperties", True)
 
 
 def not_null(schema: Schema) -> Schema:

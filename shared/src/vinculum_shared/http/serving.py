@@ -24,8 +24,8 @@ from vinculum_shared import metrics, problems, telemetry, wording
 from vinculum_shared.deadlines import Deadline
 from vinculum_shared.http import api_docs, health, requests
 from vinculum_shared.http.entrance import Entrance
-from vinculum_shared.http.health import AbleWithout, Check
-from vinculum_shared.http.openapi import PROBLEM_JSON, PUBLIC, OpenApi, operation_id
+from vinculum_shared.http.health import AbleWithout, Check, NotAlive, NotReady
+from vinculum_shared.http.openapi import PROBLEM_JSON, PUBLIC, OpenApi, operation_id, raises
 from vinculum_shared.postgres import OUTAGE
 from vinculum_shared.problems import (
     FieldError,
@@ -106,12 +106,12 @@ def create_app(
 def health_routes(checks: Mapping[str, Check], able_without: AbleWithout) -> APIRouter:
     router = APIRouter(prefix="/health", tags=["health"])
 
-    @router.get("/live", openapi_extra=PUBLIC)
+    @router.get("/live", openapi_extra=PUBLIC | raises(NotAlive))
     async def get_liveness() -> dict[str, Any]:
         """Say that every part of the process shows signs of life."""
         return health.live()
 
-    @router.get("/ready", openapi_extra=PUBLIC)
+    @router.get("/ready", openapi_extra=PUBLIC | raises(NotReady))
     async def get_readiness(request: Request) -> dict[str, Any]:
         """Say that all is there that the service needs, or what isn't."""
         return await health.ready(request, checks, able_without)

@@ -18,7 +18,11 @@ from vinculum_shared.contracts.staff import (
     StaffUserChanged,
     StaffUserDeactivated,
 )
-from vinculum_shared.contracts.values import Name, StaffId
+from vinculum_shared.contracts.values import Input, Name, StaffId
+
+
+class GivenLimits(Limits, Input):
+    """Sees only what they manage (TL-10)."""
 
 
 class AddStaffUser(Command):
@@ -33,12 +37,12 @@ class AddStaffUser(Command):
     name: Name
     email: NewAddress
     roles: tuple[Role, ...] = Field(min_length=1, max_length=5)
-    limits: Limits = Limits()
+    limits: GivenLimits = GivenLimits()
 
     def decide(self, heads: Heads) -> Decision:
         if heads.staff(self.id).profile:
             raise IdTaken(staff_id=self.id)
-        yield StaffUserAdded.of(self, staff_id=self.id)
+        yield StaffUserAdded.of(self, staff_id=self.id, limits=Limits.of(self.limits))
 
 
 class ChangeStaffUser(Command):
@@ -52,7 +56,7 @@ class ChangeStaffUser(Command):
     name: Name = ""
     email: NewAddress = ""
     roles: tuple[Role, ...] = Field(default=(), min_length=1, max_length=5)
-    limits: Limits = Limits()
+    limits: GivenLimits = GivenLimits()
 
     def decide(self, heads: Heads) -> Decision:
         before = _there(heads, self.staff_id)

@@ -26,6 +26,8 @@ Commands change accounts, contacts and the links between them; each answers once
 
 - **Bodies** are JSON objects of at most 1 MiB; a batch may have 16 MiB. A field that the command doesn't know is
   refused. A field that is left out of a `PATCH` or a `PUT` stays as it is.
+- **Answers** may have more fields in later versions, and enumerations of codes and types more values: ignore what you
+  don't know.
 - **Retries**: send an `Idempotency-Key`. The same key and body give the same answer for 72 hours.
 - **Reading what you wrote**: pass the `position` of an answer as `min_position` to the projection service.
 - **Limits**: 100 streams of the log, and requests that wait for it, may be open for a tenant, and 50 for one caller;
