@@ -1,4 +1,5 @@
--- `append` takes its rows as rows, an array a table: that costs a client less than an array a column.
+-- `append` takes its rows as rows, an array a table: that costs a client less than an array a column. The one of 0002
+-- stays for processes of the version before, until a later migration drops it.
 CREATE TYPE append_relied AS (tenant text, key text, token uuid);
 CREATE TYPE append_head AS (
     tenant text, key text, version int, token uuid, base uuid, state json, account_id uuid, contact_id uuid, entry text,
@@ -13,8 +14,6 @@ CREATE TYPE append_event AS (
     tenant text, "offset" int, id uuid, type text, stream text, stream_version int, effective_at timestamptz,
     account_id uuid, contact_id uuid, attributes json, data json, personal json
 );
-
-DROP FUNCTION append;
 
 -- Appends what a group of commands has decided: all of it, or nothing. It decides nothing itself.
 --
@@ -76,5 +75,8 @@ BEGIN
     RETURN QUERY SELECT * FROM unnest(names, bases);
 END $$;
 
-REVOKE ALL ON FUNCTION append FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION append TO vinculum_command_appender;
+REVOKE ALL ON FUNCTION append(
+    text[], int[], append_relied[], append_head[], append_request[], append_refused[], append_event[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION append(
+    text[], int[], append_relied[], append_head[], append_request[], append_refused[], append_event[]
+) TO vinculum_command_appender;
