@@ -71,7 +71,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser can't read, or read no further."""
-        self._refuse(HeadTooLarge() if self._field_bytes > self.head_bytes_max else Malformed(f"{msg} Send HTTP/1.1."))
+        large = self._field_bytes > self.head_bytes_max
+        self._refuse(HeadTooLarge() if large else Malformed(f"{msg} Send HTTP/1.1, without an upgrade."))
 
     def _refuse(self, problem: Problem) -> None:
         """Refuse the request. Closing at once would reset a peer that is still sending, and lose the answer."""
