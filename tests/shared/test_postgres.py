@@ -165,7 +165,7 @@ async def do_something_else(db: Connection, pause: Callable[[], None]) -> None:
         await asyncio.Event().wait()
 
 
-@pytest.mark.parametrize("use", [begin, ask, commit, give_back, do_something_else])
+@pytest.mark.parametrize("use", [begin, ask, commit, do_something_else])
 async def test_at_the_deadline_a_connection_is_cut_off_whatever_it_waits_for(
     pausable_postgres: PausablePostgres, use: Use
 ) -> None:
