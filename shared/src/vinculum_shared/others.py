@@ -5,7 +5,7 @@ from time import monotonic
 from typing import Final
 
 LATELY_SECONDS: Final = 1.0
-REST: Final = 2.0  # of what the work took: it has a third of the time
+REST: Final = 3.0  # of what the work took: it has a quarter of the time
 TENANTS_MAX: Final = 1_000
 
 _asked: dict[str, float] = {}

@@ -16,7 +16,7 @@ class Turns:
     """Gives one slice of long work its turn at a time; the tenants go round.
 
     After a slice that could not be short, everything else has the loop for as long as it took; after any slice of one
-    tenant's for twice as long, while another one asks for something.
+    tenant's for three times as long, while another one asks for something.
     """
 
     def __init__(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from time import perf_counter
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -13,7 +14,7 @@ STRANGERS: Final = ""
 
 
 class Entrance:
-    """Begins one request of each tenant at a time, and lets what is under way go on before the next.
+    """Begins one request of each tenant at a time, and lets what is under way go on for as long before the next.
 
     So hundreds of requests that come at once are in front of their own tenant's alone.
     """
@@ -39,7 +40,7 @@ class Entrance:
         await turn
 
     def _next(self) -> None:
-        self._begun = bool(self._waiting)
+        self._begun, began = bool(self._waiting), perf_counter()
         for tenant, waiting in list(self._waiting.items()):
             turn = waiting.popleft()
             if not turn.done():
@@ -47,7 +48,10 @@ class Entrance:
             if not waiting:
                 del self._waiting[tenant]
         if self._begun:
-            asyncio.get_running_loop().call_soon(self._next)
+            asyncio.get_running_loop().call_soon(self._rest, began)  # after those that begin, which are due before it
+
+    def _rest(self, began: float) -> None:
+        asyncio.get_running_loop().call_later(perf_counter() - began, self._next)
 
 
 def tenant_of(scope: Scope) -> str:
