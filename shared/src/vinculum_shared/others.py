@@ -6,6 +6,7 @@ from typing import Final
 
 LATELY_SECONDS: Final = 1.0
 REST: Final = 3.0  # of what the work took: it has a quarter of the time
+REST_SECONDS_MAX: Final = 0.5  # what took very long has waited for a server, for the most part
 TENANTS_MAX: Final = 1_000
 
 _asked: dict[str, float] = {}
@@ -27,5 +28,5 @@ def rest_seconds(working: Container[object], took: float) -> float:
         if at < lately:
             break
         if tenant not in working:
-            return REST * took
+            return min(REST * took, REST_SECONDS_MAX)
     return 0.0
