@@ -5,9 +5,10 @@ from collections import deque
 from time import perf_counter
 from typing import Final
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from vinculum_shared.http.principals import Verifier
+from vinculum_shared.http.principals import Verifier, token_of
 
 STRANGERS: Final = ""
 """Those whose token has not been looked at yet."""
@@ -59,5 +60,4 @@ def tenant_of(scope: Scope) -> str:
     verifier: Verifier | None = scope["state"].get("verifier")
     if verifier is None:
         return STRANGERS
-    header = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-    return verifier.tenant_of(header.decode("latin-1").partition(" ")[2].strip()) or STRANGERS
+    return verifier.tenant_of(token_of(Headers(scope=scope))) or STRANGERS

@@ -12,6 +12,7 @@ import jwt
 import orjson
 from fastapi import Query, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from starlette.datastructures import Headers
 
 from vinculum_shared import others, wording
 from vinculum_shared.contracts.values import TENANT, TENANT_ID, TenantId
@@ -94,15 +95,21 @@ async def bearer(
     request: Request, tenant: Annotated[str | None, Query(description=OF_WHICH_TENANT)] = None
 ) -> Principal:
     """Say who is asking. The service's lifespan state has the `verifier`."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
+    token = token_of(request.headers)
+    if not token:
         raise Unauthorized
-    principal: Principal = await request.state.verifier.verify(token.strip())
+    principal: Principal = await request.state.verifier.verify(token)
     if tenant is not None:
         principal = principal.within(tenant)
     if principal.tenant is not None:
         others.asks(principal.tenant)
     return principal
+
+
+def token_of(headers: Headers) -> str:
+    """Return the bearer token that is shown, or nothing."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 async def bearer_of(request: Request) -> Principal:

@@ -220,8 +220,8 @@ class Feed:
 
     def _turn(self) -> AbstractAsyncContextManager[None]:
         state = self._request.state
-        turns: Turns = state.live_turns if self._is_live else state.log_turns
-        return turns.of(LIVE if self._is_live else self._tenant)
+        turns, share = (state.live_turns, LIVE) if self._is_live else (state.log_turns, self._tenant)
+        return cast(Turns, turns).of(share)
 
     async def page(self, after: int, limit: int, wait: float) -> tuple[list[Line], int]:
         """Give what is there; if nothing is, wait for it."""

@@ -64,7 +64,7 @@ class AddEmail(Command):
         if email.primary:
             yield from _primary_no_more(contact, self.contact_id)
         yield EmailAdded.of(email, contact_id=self.contact_id)
-        yield from _keep_off(heads, self.contact_id, email)
+        yield from _keep_off(heads, unwanted, email)
         yield from uncovered(heads, reached)
         yield from suppressed(heads, [Recipient(contact_id=self.contact_id, email_id=email.email_id)])
 
@@ -116,7 +116,7 @@ class ChangeEmail(Command):
         yield changed
         if moved:
             yield from settle_address(heads, self.contact_id, self.email_id)
-            yield from _keep_off(heads, self.contact_id, after)
+            yield from _keep_off(heads, _unwanted(heads, self.contact_id, after), after)
             yield from suppressed(heads, [Recipient(contact_id=self.contact_id, email_id=self.email_id)])
         yield from uncovered(heads, reached)
 
@@ -173,9 +173,9 @@ def _unwanted(heads: Heads, contact_id: ContactId, email: Email) -> list[Link]:
     return [link for link in links if link.linked]
 
 
-def _keep_off(heads: Heads, contact_id: ContactId, email: Email) -> Decision:
-    """Keep off what the recipient at a new address has unsubscribed from, wherever the contact is linked."""
-    for link in _unwanted(heads, contact_id, email):
+def _keep_off(heads: Heads, unwanted: Iterable[Link], email: Email) -> Decision:
+    """Keep off what the recipient at a new address has unsubscribed from, on these links of the contact."""
+    for link in unwanted:
         yield from keep_off(heads, *link.ids, email)
 
 
